@@ -1,0 +1,26 @@
+//! `panoply-core`: the neural engine that all six domains share.
+//!
+//! It knows tensors, blocks, training, weights and explanation. It names no pipeline, no data set
+//! and no modality; nothing in it matches on a task's name (ARCHITECTURE.md, invariants).
+
+pub mod device;
+pub mod error;
+pub mod explain;
+pub mod fit;
+pub mod hub;
+pub mod model_folder;
+pub mod nn;
+pub mod plot;
+pub mod progress;
+pub mod recipe;
+pub mod report;
+pub mod seed;
+pub mod task;
+pub mod weights;
+
+pub use error::{Error, Result, guard};
+pub use model_folder::{ModelCard, ModelFolder, SizeClass};
+pub use task::{
+    Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline, PredictOptions,
+    Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
+};

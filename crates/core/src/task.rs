@@ -1,0 +1,320 @@
+//! The few types at the edge between the engine's tasks and whoever calls them: the command line,
+//! the server, the benches and the contract tests.
+
+use crate::{Error, ModelCard, Result, progress::Interrupt};
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// One domain: its tasks in the order in which they are listed.
+pub struct Pipeline {
+    /// The word on the command line.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// Every task; a plain list, no registry macros.
+    pub tasks: &'static [&'static dyn Task],
+}
+
+impl Pipeline {
+    /// The task called `name`, or an error that lists the known ones.
+    pub fn task(&self, name: &str) -> Result<&'static dyn Task> {
+        let found = self.tasks.iter().find(|task| task.name() == name);
+        found.copied().ok_or_else(|| Error::unknown("task", name, self.tasks.iter().map(|t| t.name())))
+    }
+}
+
+/// What a task reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// Encoded image files.
+    Image,
+    /// Lines of text.
+    Text,
+    /// JSON objects, one a line.
+    Row,
+    /// Encoded audio files.
+    Audio,
+}
+
+/// One thing to predict on.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Shown in outputs and errors: a path, or `line 3`.
+    pub name: String,
+    /// The content.
+    pub payload: Payload,
+}
+
+/// The content of an [`Input`].
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Text, already decoded.
+    Text(String),
+    /// A JSON object.
+    Row(Value),
+    /// An encoded file: image, audio, table.
+    Bytes(Vec<u8>),
+}
+
+impl Input {
+    /// An encoded file in memory.
+    pub fn bytes(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), payload: Payload::Bytes(bytes.into()) }
+    }
+
+    /// Reads a file whole; the path becomes the name.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        Ok(Self::bytes(path.display().to_string(), bytes))
+    }
+
+    /// The encoded bytes, or an error that says what came instead.
+    pub fn as_bytes(&self) -> Result<&[u8]> {
+        match &self.payload {
+            Payload::Bytes(bytes) => Ok(bytes),
+            Payload::Text(_) => Err(Error::input(&self.name, "a text", "the bytes of a file")),
+            Payload::Row(_) => Err(Error::input(&self.name, "a JSON row", "the bytes of a file")),
+        }
+    }
+}
+
+/// A file that a task made: an annotated picture, a heat map, a table.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    /// Suggested file name, without a folder.
+    pub file_name: String,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// The answer to one [`Input`].
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// What `--json` prints under `"output"`.
+    pub json: Value,
+    /// What `--raw` adds under `"raw"`: model outputs in full precision.
+    pub raw: Option<Value>,
+    /// Rows for a person: header first.
+    pub table: Vec<Vec<String>>,
+    /// Pictures and files that belong to this answer.
+    pub artefacts: Vec<Artefact>,
+}
+
+impl Output {
+    /// The line that `--json` prints.
+    pub fn to_line(&self, input: &str) -> Value {
+        let mut line = json!({ "input": input, "output": self.json });
+        if let Some(raw) = &self.raw {
+            line["raw"] = raw.clone();
+        }
+        line
+    }
+}
+
+/// How to predict.
+#[derive(Clone, Debug)]
+pub struct PredictOptions {
+    /// Inputs a forward pass takes together.
+    pub batch: usize,
+    /// Keep model outputs in full precision.
+    pub raw: bool,
+    /// Draw artefacts.
+    pub artefacts: bool,
+}
+
+impl Default for PredictOptions {
+    fn default() -> Self {
+        Self { batch: 8, raw: false, artefacts: false }
+    }
+}
+
+/// A loaded model, ready to answer: what a server keeps.
+pub trait Session: Send {
+    /// What the model folder says about itself.
+    fn card(&self) -> &ModelCard;
+
+    /// One answer an input, in order; a bad input is an `Err` in its place and spoils no other.
+    fn predict(&mut self, inputs: &[Input], options: &PredictOptions) -> Vec<Result<Output>>;
+}
+
+/// The typed view of a task for library users.
+pub trait Predictor {
+    /// What one prediction takes.
+    type Input;
+    /// Tensors.
+    type Batch;
+    /// Model outputs.
+    type Raw;
+    /// What one prediction gives.
+    type Output;
+
+    /// Raw inputs to tensors; the same code that training uses.
+    fn preprocess(&self, inputs: &[Self::Input]) -> Result<Self::Batch>;
+
+    /// The model, on a device without autodiff.
+    fn forward(&self, batch: Self::Batch) -> Result<Self::Raw>;
+
+    /// Model outputs to one output an input.
+    fn postprocess(&self, raw: Self::Raw) -> Result<Vec<Self::Output>>;
+
+    /// Inputs a forward pass takes together.
+    fn batch_size(&self) -> usize {
+        8
+    }
+
+    /// One output an input, in order.
+    fn predict(&self, inputs: &[Self::Input]) -> Result<Vec<Self::Output>> {
+        let mut outputs = Vec::with_capacity(inputs.len());
+        for chunk in inputs.chunks(self.batch_size().max(1)) {
+            outputs.extend(self.postprocess(self.forward(self.preprocess(chunk)?)?)?);
+        }
+        Ok(outputs)
+    }
+}
+
+/// A named recipe as `info` prints it.
+#[derive(Clone, Copy, Debug)]
+pub struct RecipeInfo {
+    /// The word after `--recipe`.
+    pub name: &'static str,
+    /// Data, cost and expected metric, or "not measured".
+    pub about: &'static str,
+}
+
+/// What every verb that computes needs.
+#[derive(Clone, Debug)]
+pub struct RunContext {
+    /// Inference device, without autodiff.
+    pub device: Device,
+    /// Set by Ctrl-C; long work looks at it between steps.
+    pub interrupt: Interrupt,
+    /// Never open a network connection.
+    pub offline: bool,
+}
+
+impl RunContext {
+    /// On the CPU, not interruptible, offline: what tests and benches use.
+    pub fn cpu() -> Self {
+        Self { device: Device::flex(), interrupt: Interrupt::default(), offline: true }
+    }
+}
+
+/// `train …`.
+#[derive(Clone, Debug)]
+pub struct TrainRequest {
+    /// Recipe name.
+    pub recipe: String,
+    /// `a.b=v` edits of the recipe.
+    pub sets: Vec<String>,
+    /// Data set, if the recipe needs or allows another than its own.
+    pub data: Option<PathBuf>,
+    /// Model folder to start from.
+    pub model: Option<String>,
+    /// Run folder to make.
+    pub out: PathBuf,
+    /// Run folder to go on with.
+    pub resume: bool,
+    /// Train although the data gate found errors.
+    pub accept_data_issues: bool,
+}
+
+/// What a training run left behind.
+#[derive(Clone, Debug)]
+pub struct TrainOutcome {
+    /// The model folder with the best weights.
+    pub model: PathBuf,
+    /// The HTML report.
+    pub report: PathBuf,
+    /// Final validation metrics, in the order of the report.
+    pub metrics: Vec<(String, f64)>,
+    /// Training loss of each optimiser step.
+    pub losses: Vec<f64>,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// Number of samples scored.
+    pub num_samples: usize,
+    /// Headline metrics, in order.
+    pub metrics: Vec<(String, f64)>,
+    /// A table with a header row, for a person.
+    pub table: Vec<Vec<String>>,
+    /// Everything, for `--json`.
+    pub json: Value,
+    /// Pictures: confusion matrix, curves.
+    pub artefacts: Vec<Artefact>,
+}
+
+/// `explain …`.
+#[derive(Clone, Debug)]
+pub struct ExplainRequest {
+    /// Model folder or name; the task's default if `None`.
+    pub model: Option<String>,
+    /// One of [`Task::explain_methods`].
+    pub method: String,
+    /// What to explain the answer to.
+    pub input: Input,
+    /// Class to explain; the predicted one if `None`.
+    pub target: Option<usize>,
+}
+
+/// The object-safe view of one task. A verb that a task lacks answers [`Error::Unsupported`].
+pub trait Task: Sync {
+    /// The word on the command line.
+    fn name(&self) -> &'static str;
+
+    /// One line.
+    fn about(&self) -> &'static str;
+
+    /// What [`Session::predict`] reads.
+    fn input_kind(&self) -> InputKind;
+
+    /// Recipes of `train`; the first is the default.
+    fn recipes(&self) -> &'static [RecipeInfo];
+
+    /// Bundled inputs, used when `run` gets none.
+    fn examples(&self) -> Vec<Input>;
+
+    /// Architectures that `model import` and recipes accept.
+    fn architectures(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Methods of `explain`.
+    fn explain_methods(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Name of the model used when none is given.
+    fn default_model(&self) -> &'static str;
+
+    /// Loads a model: a folder, a bundled name or a Hub name.
+    fn open(&self, model: &str, context: &RunContext) -> Result<Box<dyn Session>>;
+
+    /// Trains by a recipe.
+    fn train(&self, _request: &TrainRequest, _context: &RunContext) -> Result<TrainOutcome> {
+        Err(Error::Unsupported { task: self.name().into(), verb: "train" })
+    }
+
+    /// Scores a model on labelled data.
+    fn eval(&self, _model: &str, _data: &Path, _batch: usize, _context: &RunContext) -> Result<Evaluation> {
+        Err(Error::Unsupported { task: self.name().into(), verb: "eval" })
+    }
+
+    /// Shows why a model answered as it did.
+    fn explain(&self, _request: &ExplainRequest, _context: &RunContext) -> Result<Output> {
+        Err(Error::Unsupported { task: self.name().into(), verb: "explain" })
+    }
+
+    /// Makes a model folder out of a published checkpoint file.
+    fn import(&self, _file: &Path, _arch: &str, _out: &Path) -> Result<ModelCard> {
+        Err(Error::Unsupported { task: self.name().into(), verb: "model import" })
+    }
+
+    /// Writes a model folder's weights in the published layout `format`.
+    fn export(&self, _model: &Path, _format: &str, _out: &Path) -> Result<PathBuf> {
+        Err(Error::Unsupported { task: self.name().into(), verb: "model export" })
+    }
+}
