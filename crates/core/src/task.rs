@@ -277,8 +277,8 @@ pub trait Task: Sync {
     /// Bundled inputs, used when `run` gets none.
     fn examples(&self) -> Vec<Input>;
 
-    /// Architectures that `model import` and recipes accept.
-    fn architectures(&self) -> Vec<String> {
+    /// Architectures that `model import` and recipes accept, with their parameter counts.
+    fn architectures(&self) -> Vec<(String, usize)> {
         Vec::new()
     }
 
@@ -301,6 +301,11 @@ pub trait Task: Sync {
     /// Scores a model on labelled data.
     fn eval(&self, _model: &str, _data: &Path, _batch: usize, _context: &RunContext) -> Result<Evaluation> {
         Err(Error::Unsupported { task: self.name().into(), verb: "eval" })
+    }
+
+    /// Runs the data gate on a data set and says what it found.
+    fn check_data(&self, _data: &Path, _context: &RunContext) -> Result<Output> {
+        Err(Error::Unsupported { task: self.name().into(), verb: "data check" })
     }
 
     /// Shows why a model answered as it did.
