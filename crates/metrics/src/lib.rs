@@ -1,1 +1,55 @@
-//! Stub.
+//! `panoply-metrics`: evaluators over plain slices, equal to the field's reference evaluators.
+//!
+//! No tensor type and no model type crosses this crate's edge: labels are `usize` (or `bool` for a
+//! yes/no question), scores are `f32` or `f64`, tables of scores are row-major slices of
+//! `[samples, classes]`. Every function agrees with scikit-learn 1.9.1, and the calibration error
+//! with torchmetrics 1.9.0, to 1e-6 on the cases of `tests/fixtures/`; argument names are theirs
+//! (`y_true`, `y_pred`, `y_score`, `y_proba`).
+//!
+//! What can be streamed is: [`ConfusionMatrix`], [`TopK`], [`LogLoss`], [`BrierScore`] and
+//! [`CalibrationBins`] take a batch at a time and keep sums and counts, never means of means.
+//! Rank metrics ([`roc_auc`], [`average_precision`]) need all scores at once.
+//!
+//! Where a reference warns and answers NaN, the answer here is
+//! [`MetricError::Undefined`]; each function says when.
+//!
+//! ```
+//! use panoply_metrics::{Average, ConfusionMatrix, roc_auc};
+//!
+//! # fn main() -> Result<(), panoply_metrics::MetricError> {
+//! let mut matrix = ConfusionMatrix::new(3)?;
+//! matrix.update(&[0, 1, 2, 2], &[0, 2, 2, 2])?; // one batch
+//! matrix.update(&[1, 0], &[1, 0])?; // the next
+//! assert_eq!(matrix.accuracy()?, 5.0 / 6.0);
+//! assert_eq!(matrix.recall(Average::Macro)?, (1.0 + 0.5 + 1.0) / 3.0);
+//!
+//! let auc = roc_auc(&[false, false, true, true], &[0.1, 0.4, 0.35, 0.8])?;
+//! assert_eq!(auc, 0.75);
+//! # Ok(())
+//! # }
+//! ```
+
+mod calibration;
+mod check;
+mod classification;
+mod error;
+mod probability;
+mod ranking;
+mod report;
+mod top_k;
+
+pub use calibration::{
+    Bin, CalibrationBins, DEFAULT_BINS, binary_calibration_error, multiclass_calibration_error,
+};
+pub use check::Score;
+pub use classification::{Average, ClassScores, ConfusionMatrix, accuracy};
+pub use error::{MetricError, Result};
+pub use probability::{
+    BrierScore, LogLoss, binary_brier_score, binary_log_loss, brier_score, log_loss,
+};
+pub use ranking::{
+    PrPoint, RocPoint, average_precision, average_precision_multilabel, precision_recall_curve,
+    roc_auc, roc_auc_ovr, roc_curve,
+};
+pub use report::{ClassificationReport, ReportRow};
+pub use top_k::{TopK, top_k_accuracy};
