@@ -225,6 +225,7 @@ fn matched<'s, 'b>(
         class.push(format!("{key} {:?}", slot.shape));
     }
     report.missing.sort();
+    findings.missing.sort();
     report.loaded = pairs.len();
     Matched {
         pairs,
