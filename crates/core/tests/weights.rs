@@ -1,5 +1,7 @@
 //! Weights against PyTorch's own files (`fixtures/weights/reference.py` made them).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use burn::{
     module::Module,
     nn::{
@@ -198,7 +200,9 @@ fn saving_f32_gives_the_published_file_back_bit_for_bit() {
     let count = |tensors: &mut BTreeMap<String, RawTensor>| {
         let counters: Vec<_> = tensors.values_mut().filter(|t| t.integer).collect();
         let shapes: Vec<_> = counters.iter().map(|t| t.shape.clone()).collect();
-        counters.into_iter().for_each(|t| t.data = vec![0.0]);
+        for t in counters {
+            t.data = vec![0.0];
+        }
         shapes
     };
     assert_eq!(count(&mut ours), count(&mut theirs));
@@ -365,37 +369,37 @@ fn what_does_not_fit_is_named() {
     };
     refused(
         &with("missing.safetensors", &|t| {
-            _ = t.remove("layer1.1.bn.weight")
+            _ = t.remove("layer1.1.bn.weight");
         }),
         &["1 missing: layer1.1.bn.weight [6]"],
     );
     refused(
         &with("extra.safetensors", &|t| {
-            _ = t.insert("stem.conv.bias".into(), bias(4))
+            _ = t.insert("stem.conv.bias".into(), bias(4));
         }),
         &["1 unexpected: stem.conv.bias"],
     );
     refused(
         &with("shape.safetensors", &|t| {
-            _ = t.insert("hidden.bias".into(), bias(7))
+            _ = t.insert("hidden.bias".into(), bias(7));
         }),
         &["1 mis-shaped: hidden.bias (expected [6], found [7])"],
     );
     refused(
         &with("kind.safetensors", &|t| {
-            t.get_mut("hidden.bias").unwrap().integer = true
+            t.get_mut("hidden.bias").unwrap().integer = true;
         }),
         &["hidden.bias (expected Float values, found I64)"],
     );
     // Our own name of a key that the table renames leads to the same tensor.
     refused(
         &with("twice.safetensors", &|t| {
-            _ = t.insert("head.bias".into(), bias(5))
+            _ = t.insert("head.bias".into(), bias(5));
         }),
         &["1 doubly given: head.bias"],
     );
     let many = with("many.safetensors", &|t| {
-        (0..30).for_each(|i| _ = t.insert(format!("x.{i}"), bias(1)))
+        t.extend((0..30).map(|i| (format!("x.{i}"), bias(1))));
     });
     refused(&many, &["30 unexpected: x.0, x.1, ", ", and 20 more"]);
 

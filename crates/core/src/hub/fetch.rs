@@ -9,7 +9,6 @@ use hf_hub::{
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -287,11 +286,7 @@ fn wrong_hash(path: &Path, etag: &str) -> Result<Option<String>> {
             n => hash.update(&buffer[..n]),
         }
     }
-    let found = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let found = format!("{:x}", hash.finalize());
     Ok((found != etag.to_lowercase()).then(|| format!("SHA-256 {found} instead of {etag}")))
 }
 

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 use burn::module::Module;
 use layout::{Kind, Slot};
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 use write::{Out, Values};
 
 /// The counter that PyTorch's batch norm keeps and nothing here reads.
@@ -152,11 +152,7 @@ pub fn digest(keys: &[(String, Vec<usize>)]) -> String {
     for (key, shape) in keys {
         hash.update(format!("{key} {shape:?}\n"));
     }
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    format!("{:x}", hash.finalize())
 }
 
 /// Number of parameters, frozen ones included, running statistics excluded: PyTorch's

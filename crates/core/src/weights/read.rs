@@ -144,13 +144,16 @@ pub(super) fn open(path: &Path) -> Result<Entries<'static>> {
         file.take(512)
             .read_to_end(&mut head)
             .map_err(|e| Error::io("read", path, e))?;
-        match (extension.as_deref(), format_of(&head)) {
-            (Some("json"), _) => sharded(path),
-            (_, Some(Format::Safetensors)) => safetensors_file(path),
-            (_, Some(Format::PyTorch)) => pytorch(path),
-            (Some("safetensors"), None) => safetensors_file(path),
-            (Some("pt" | "pth" | "bin" | "ckpt" | "tar"), None) => pytorch(path),
-            (_, None) => Err(unreadable(
+        let format = format_of(&head).or(match extension.as_deref() {
+            Some("safetensors") => Some(Format::Safetensors),
+            Some("pt" | "pth" | "bin" | "ckpt" | "tar") => Some(Format::PyTorch),
+            _ => None,
+        });
+        match format {
+            _ if extension.as_deref() == Some("json") => sharded(path),
+            Some(Format::Safetensors) => safetensors_file(path),
+            Some(Format::PyTorch) => pytorch(path),
+            None => Err(unreadable(
                 path,
                 "is neither safetensors nor a PyTorch file",
             )),
