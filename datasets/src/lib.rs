@@ -1,1 +1,49 @@
-//! Stub.
+//! File formats to labelled samples, the data gate that looks at them before training, and the
+//! small data that Panoply carries with it.
+//!
+//! - [`open`], [`open_splits`] and [`open_for_eval`] recognise a labelled image set by what lies at a
+//!   path: class folders, an index of files (CSV or Parquet; feature `tables`), MNIST's IDX files,
+//!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
+//! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
+//!   class balance, and refuses to train on errors.
+//! - [`bundled`] is a slice of Fashion-MNIST and a few photos, compiled into the program.
+//!
+//! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
+//!
+//! ```
+//! use panoply_datasets::{Split, bundled, gate};
+//!
+//! let train = bundled::fashion_mnist_slice(Split::Train)?;
+//! assert_eq!((train.len(), train.classes().len()), (2000, 10));
+//! assert_eq!(train.image(0)?.dimensions(), (28, 28));
+//!
+//! // A tenth of each class becomes the validation set: the same images for the same seed.
+//! let (train, valid) = train.holdout(0.1, 17)?;
+//! assert_eq!((train.len(), valid.len()), (1800, 200));
+//!
+//! let report = gate::inspect(&train, &[("valid", &valid)]);
+//! assert!(report.is_clean(), "{report}");
+//! report.refuse_unless(false)?;
+//! # panoply_datasets::Result::Ok(())
+//! ```
+
+pub mod bundled;
+pub mod gate;
+pub mod image;
+pub mod images;
+pub mod split;
+#[cfg(feature = "tables")]
+mod tables;
+
+pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
+pub use panoply_core::{Error, Result};
+pub use split::{Split, stratified_holdout};
+
+/// Lower-case hexadecimal, as `sha256sum` prints it.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let nibbles = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
+    nibbles
+        .map(|n| char::from(DIGITS[usize::from(n)]))
+        .collect()
+}

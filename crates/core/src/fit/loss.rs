@@ -1,0 +1,92 @@
+//! Cross entropy with label smoothing, for class indices and for mixed (soft) targets.
+
+use burn::tensor::{Int, Tensor, activation::log_softmax};
+
+/// What a classifier should have answered.
+#[derive(Clone, Debug)]
+pub enum Targets {
+    /// Class indices, `[batch]`, each in `0..classes`.
+    Classes(Tensor<1, Int>),
+    /// Probabilities, `[batch, classes]`, as MixUp and CutMix make them.
+    Soft(Tensor<2>),
+}
+
+/// Mean cross entropy over the batch, `[1]`: torch's `F.cross_entropy(.., label_smoothing)`.
+///
+/// Smoothing mixes each target with the uniform distribution (Szegedy et al., 2016).
+///
+/// # Shapes
+///
+/// - `logits`: `[batch, classes]`
+pub fn cross_entropy(logits: Tensor<2>, targets: Targets, label_smoothing: f64) -> Tensor<1> {
+    let log_probs = log_softmax(logits, 1);
+    let loss = match targets {
+        Targets::Classes(classes) => log_probs
+            .clone()
+            .gather(1, classes.unsqueeze_dim::<2>(1))
+            .mean()
+            .neg(),
+        Targets::Soft(probs) => (probs * log_probs.clone()).sum_dim(1).mean().neg(),
+    };
+    if label_smoothing == 0.0 {
+        return loss;
+    }
+    // The mean over batch and classes is the cross entropy against the uniform distribution.
+    let uniform = log_probs.mean().neg();
+    loss.mul_scalar(1.0 - label_smoothing) + uniform.mul_scalar(label_smoothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn logits(device: &Device) -> Tensor<2> {
+        Tensor::from_data(
+            [[2.0, -1.0, 0.5], [0.1, 0.2, 0.3], [-3.0, 1.5, 4.0]],
+            device,
+        )
+    }
+
+    fn classes(device: &Device) -> Targets {
+        Targets::Classes(Tensor::from_data([0, 2, 1], device))
+    }
+
+    fn soft(device: &Device) -> Targets {
+        Targets::Soft(Tensor::from_data(
+            [[0.7, 0.3, 0.0], [0.0, 0.0, 1.0], [0.25, 0.25, 0.5]],
+            device,
+        ))
+    }
+
+    /// torch 2.15: `F.cross_entropy(logits, targets, label_smoothing=e).item()`.
+    #[test]
+    fn equals_torch() {
+        let device = Device::flex();
+        for (targets, smoothing, torch) in [
+            (classes(&device), 0.0, 1.2743287),
+            (classes(&device), 0.1, 1.3498843),
+            (soft(&device), 0.0, 1.532662),
+            (soft(&device), 0.1, 1.5823845),
+        ] {
+            let loss = cross_entropy(logits(&device), targets, smoothing).into_scalar::<f32>();
+            assert!((loss - torch).abs() < 1e-6, "{loss} != {torch}");
+        }
+    }
+
+    /// torch 2.15: `logits.grad` after `F.cross_entropy(.., label_smoothing=0.1).backward()`.
+    #[test]
+    fn gradient_equals_torch() {
+        let device = Device::flex().autodiff();
+        let x = logits(&device).require_grad();
+        let loss = cross_entropy(x.clone(), classes(&device), 0.1);
+        let grad = x.grad(&loss.backward()).unwrap().into_data();
+        let torch: [[f32; 3]; 3] = [
+            [-0.049245432, 0.0019264118, 0.047319014],
+            [0.089092076, 0.099630535, -0.18872264],
+            [-0.010830445, -0.28584632, 0.29667678],
+        ];
+        let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-6);
+        grad.assert_approx_eq(&TensorData::from(torch), tolerance);
+    }
+}

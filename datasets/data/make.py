@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Makes the bundled data of this folder and manifest.json out of two published packages.
+
+Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
+  FASHION  the Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1, unpacked (dpkg -x)
+  SKIMAGE  the Python wheel scikit_image 0.26.0, unpacked (unzip)
+  CC0      the text of CC0 1.0 (Debian: /usr/share/common-licenses/CC0-1.0)
+
+  python make.py FASHION SKIMAGE CC0
+
+The slice: the first 200 training and the first 50 test images of each class, in the order of the
+original files. The photos: rocket.jpg is the package's file, byte for byte; the others are its PNG
+files as JPEG, quality 90, at most 640 pixels a side, without metadata.
+"""
+
+import gzip
+import hashlib
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+FASHION = "Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1"
+SKIMAGE = "Python package scikit-image 0.26.0"
+CLASSES = [
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+]
+# file, what it was made from, licence, note: as stated in skimage/data/_fetchers.py
+PHOTOS = [
+    ("astronaut.jpg", "astronaut.png", "public domain",
+     "Eileen Collins, astronaut; NASA Great Images; \"No known copyright restrictions, released into"
+     " the public domain\". NASA asks not to suggest that it or the person endorses a product"),
+    ("chelsea.jpg", "chelsea.png", "CC0-1.0",
+     "Chelsea the cat; \"No copyright restrictions. CC0 by the photographer (Stefan van der Walt)\""),
+    ("coffee.jpg", "coffee.png", "CC0-1.0",
+     "coffee cup, Pikolo Espresso Bar; \"No copyright restrictions. CC0 by the photographer"
+     " (Rachel Michetti)\""),
+    ("rocket.jpg", None, "public domain",
+     "launch of DSCOVR on Falcon 9; \"captured by SpaceX and released in the public domain\";"
+     " byte-identical to the package's file"),
+]
+PHOTO_ORIGINS = """Where the photos of this folder come from, as scikit-image 0.26.0 states it
+(skimage/data/_fetchers.py). Its own code is BSD-3-Clause; none of it is here.
+
+"""
+
+
+def read_idx(path):
+    raw = gzip.open(path).read()
+    dims = struct.unpack(f">{raw[3]}I", raw[4:4 + 4 * raw[3]])
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(dims)
+
+
+def write_idx(path, array):
+    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    # No name and no time in the gzip header: the same input gives the same bytes.
+    with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+        packed.write(head + array.tobytes())
+
+
+def fashion_mnist_slice(source):
+    out = HERE / "fashion-mnist-slice"
+    out.mkdir(exist_ok=True)
+    seen = set()
+    for split, per_class in (("train", 200), ("t10k", 50)):
+        folder = source / "usr/share/datasets/fashion-mnist"
+        images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
+        labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
+        rows = np.sort(np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in range(10)]))
+        pixels = {images[row].tobytes() for row in rows}
+        assert len(pixels) == len(rows) and not pixels & seen, "the slice repeats an image"
+        seen |= pixels
+        write_idx(out / f"{split}-images-idx3-ubyte.gz", images[rows])
+        write_idx(out / f"{split}-labels-idx1-ubyte.gz", labels[rows])
+        what = f"first {per_class} images of each class of {split}, original order"
+        for kind in ("images-idx3", "labels-idx1"):
+            yield f"fashion-mnist-slice/{split}-{kind}-ubyte.gz", FASHION, "MIT", what
+    (out / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    yield "fashion-mnist-slice/classes.txt", FASHION, "MIT", "class names in label order, from its README"
+    copyright_file = source / "usr/share/doc/dataset-fashion-mnist/copyright"
+    (out / "LICENSE.txt").write_bytes(copyright_file.read_bytes())
+    yield "fashion-mnist-slice/LICENSE.txt", FASHION, "MIT", "the package's copyright file"
+
+
+def photos(source, cc0):
+    out = HERE / "photos"
+    out.mkdir(exist_ok=True)
+    text = PHOTO_ORIGINS
+    for file, made_from, licence, note in PHOTOS:
+        original = source / "skimage/data" / (made_from or file)
+        if made_from is None:
+            (out / file).write_bytes(original.read_bytes())
+        else:
+            with Image.open(original) as opened:
+                bare = Image.fromarray(np.asarray(opened.convert("RGB")))
+            bare.thumbnail((640, 640), Image.Resampling.LANCZOS)
+            bare.save(out / file, quality=90)
+            note += f"; {made_from} as JPEG, quality 90"
+        text += f"{file}: {licence}. {note}.\n"
+        yield f"photos/{file}", SKIMAGE, licence, note
+    text += "\nCC0-1.0 is the following.\n\n"
+    (out / "LICENSE.txt").write_text(text + cc0.read_text())
+    yield "photos/LICENSE.txt", SKIMAGE, "CC0-1.0", "origins and the text of CC0 1.0"
+
+
+def main():
+    fashion, skimage, cc0 = map(Path, sys.argv[1:4])
+    entries = []
+    for file, origin, licence, note in [*fashion_mnist_slice(fashion), *photos(skimage, cc0)]:
+        content = (HERE / file).read_bytes()
+        entries.append({
+            "file": file, "origin": origin, "licence": licence,
+            "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "note": note,
+        })
+    entries.sort(key=lambda entry: entry["file"])
+    manifest = json.dumps(entries, indent=2, ensure_ascii=False)
+    (HERE / "manifest.json").write_text(manifest + "\n")
+
+
+main()

@@ -1,0 +1,128 @@
+//! The small data that is compiled into the program, so that it works wherever the binary lies.
+//!
+//! `datasets/data/make.py` makes it out of published packages; `manifest.json` says where each file
+//! comes from and under which licence.
+
+use crate::{Error, ImageSet, Result, Split, images};
+use serde::{Deserialize, Serialize};
+
+/// What the manifest says about one bundled file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Path below `datasets/data/`.
+    pub file: String,
+    /// The package, with its version, that it was taken from.
+    pub origin: String,
+    /// SPDX name, or `public domain`; the text lies beside the file.
+    pub licence: String,
+    /// SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// Size.
+    pub bytes: u64,
+    /// What it shows and what was done to it.
+    pub note: String,
+}
+
+macro_rules! data {
+    ($file:literal) => {
+        include_bytes!(concat!("../data/", $file)).as_slice()
+    };
+}
+
+static PHOTOS: [(&str, &[u8]); 4] = [
+    ("chelsea.jpg", data!("photos/chelsea.jpg")),
+    ("coffee.jpg", data!("photos/coffee.jpg")),
+    ("rocket.jpg", data!("photos/rocket.jpg")),
+    ("astronaut.jpg", data!("photos/astronaut.jpg")),
+];
+
+static FILES: [(&str, &[u8]); 11] = [
+    (
+        "fashion-mnist-slice/LICENSE.txt",
+        data!("fashion-mnist-slice/LICENSE.txt"),
+    ),
+    (
+        "fashion-mnist-slice/classes.txt",
+        data!("fashion-mnist-slice/classes.txt"),
+    ),
+    (
+        "fashion-mnist-slice/t10k-images-idx3-ubyte.gz",
+        data!("fashion-mnist-slice/t10k-images-idx3-ubyte.gz"),
+    ),
+    (
+        "fashion-mnist-slice/t10k-labels-idx1-ubyte.gz",
+        data!("fashion-mnist-slice/t10k-labels-idx1-ubyte.gz"),
+    ),
+    (
+        "fashion-mnist-slice/train-images-idx3-ubyte.gz",
+        data!("fashion-mnist-slice/train-images-idx3-ubyte.gz"),
+    ),
+    (
+        "fashion-mnist-slice/train-labels-idx1-ubyte.gz",
+        data!("fashion-mnist-slice/train-labels-idx1-ubyte.gz"),
+    ),
+    ("photos/LICENSE.txt", data!("photos/LICENSE.txt")),
+    ("photos/astronaut.jpg", PHOTOS[3].1),
+    ("photos/chelsea.jpg", PHOTOS[0].1),
+    ("photos/coffee.jpg", PHOTOS[1].1),
+    ("photos/rocket.jpg", PHOTOS[2].1),
+];
+
+/// Origin, licence and sum of every bundled file.
+pub fn manifest() -> Result<Vec<Entry>> {
+    serde_json::from_str(include_str!("../data/manifest.json")).map_err(|e| Error::Internal {
+        context: "bundled manifest.json".into(),
+        message: e.to_string(),
+    })
+}
+
+/// Every bundled file: path below `datasets/data/` and content.
+pub fn files() -> &'static [(&'static str, &'static [u8])] {
+    &FILES
+}
+
+/// A cat, a cup of coffee, a rocket launch, a portrait: file name and JPEG bytes.
+pub fn photos() -> &'static [(&'static str, &'static [u8])] {
+    &PHOTOS
+}
+
+/// The class names of Fashion-MNIST, in label order.
+pub fn fashion_mnist_classes() -> Vec<String> {
+    include_str!("../data/fashion-mnist-slice/classes.txt")
+        .lines()
+        .map(String::from)
+        .collect()
+}
+
+/// A slice of Fashion-MNIST (Xiao et al. 2017), 28×28 grey: 200 training or 50 test images of each
+/// of the ten classes.
+///
+/// # Errors
+/// There is no validation split; hold one out of the training images ([`ImageSet::holdout`]).
+pub fn fashion_mnist_slice(split: Split) -> Result<ImageSet> {
+    const LOCATION: &str = "bundled:fashion-mnist-slice";
+    let prefix = match split {
+        Split::Train => "train",
+        Split::Test => "t10k",
+        Split::Valid => {
+            let expected = "train or test; hold a part of train out";
+            return Err(Error::input(LOCATION, "no valid split", expected));
+        }
+    };
+    let part = |kind: &str| {
+        let file = format!("{prefix}-{kind}-ubyte.gz");
+        let path = format!("fashion-mnist-slice/{file}");
+        let content = FILES
+            .iter()
+            .find(|(name, _)| *name == path)
+            .map(|(_, content)| *content);
+        (content.unwrap_or_default(), file)
+    };
+    images::idx_from_parts(
+        LOCATION,
+        part("images-idx3"),
+        part("labels-idx1"),
+        fashion_mnist_classes(),
+    )
+}
