@@ -1,1 +1,3 @@
-//! Stub.
+//! Image classification from published checkpoints.
+
+pub mod models;
