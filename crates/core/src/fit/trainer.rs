@@ -147,7 +147,7 @@ where
         self.context
             .device
             .seed(derive(&[self.config.seed, stream::WEIGHTS]));
-        // Through `valid`, so that running statistics are not shared with the caller's clones.
+        // The caller's model may be on an autodiff device, and its clones share running statistics.
         let plain = model.valid().fork(&self.context.device);
         let optimizer = optimizer(&self.config.optimizer)?;
         if self.run.resume {

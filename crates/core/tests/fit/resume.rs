@@ -1,7 +1,7 @@
 //! Going on gives the same bits as never having stopped.
 
 use super::{Net, Pictures, Stack, accuracy, config, fault, floats, lock, train};
-use burn::tensor::Device;
+use burn::{module::Module, tensor::Device};
 use panoply_core::{
     Error, Result, RunContext,
     fit::{BestMetric, EarlyStopping, FitConfig, Fitted, Mode, Run, fit},
@@ -38,8 +38,14 @@ fn data() -> Pictures {
     Pictures::augmented(22)
 }
 
-/// Goes on in `dir` if `resume`; asks to stop after each step if `stop`.
-fn go(dir: &Path, resume: bool, stop: bool, data: &Pictures) -> Result<Fitted<Net>> {
+/// Goes on in `dir` if `resume`; asks to stop after the next step if `stop`.
+fn go_with(
+    config: &FitConfig,
+    dir: &Path,
+    resume: bool,
+    stop: bool,
+    data: &Pictures,
+) -> Result<Fitted<Net>> {
     let context = RunContext::cpu();
     if stop {
         context.interrupt.raise();
@@ -51,13 +57,17 @@ fn go(dir: &Path, resume: bool, stop: bool, data: &Pictures) -> Result<Fitted<Ne
     let mut validate = |model: &Net| Ok(vec![("accuracy".to_string(), accuracy(model, data))]);
     fit(
         Net::new(&Device::flex()),
-        &everything(),
+        config,
         data,
         &Stack,
         &mut validate,
         &run,
         &context,
     )
+}
+
+fn go(dir: &Path, resume: bool, stop: bool, data: &Pictures) -> Result<Fitted<Net>> {
+    go_with(&everything(), dir, resume, stop, data)
 }
 
 fn assert_same(a: &Fitted<Net>, b: &Fitted<Net>, what: &str) {
@@ -113,14 +123,26 @@ fn stopping_after_every_step_changes_nothing() {
 #[test]
 fn one_stop_anywhere_changes_nothing() {
     let _rng = lock();
-    let whole = straight();
-    for cut in 1..=STEPS {
+    // Averaging looks at the running statistics after each step; without it nothing else does.
+    let plain = FitConfig {
+        ema_decay: None,
+        accumulation: 1,
+        clip_norm: None,
+        ..everything()
+    };
+    for (config, steps) in [(everything(), STEPS), (plain, 12)] {
+        let begin = |dir: &Path, resume, stop| go_with(&config, dir, resume, stop, &data());
         let dir = tempfile::tempdir().unwrap();
-        for step in 0..cut {
-            assert!(is_interrupted(go(dir.path(), step > 0, true, &data())));
+        let whole = begin(dir.path(), false, false).unwrap();
+        assert_eq!(whole.history.losses.len(), steps);
+        for cut in [1, 2, 3, 5, steps] {
+            let dir = tempfile::tempdir().unwrap();
+            for step in 0..cut {
+                assert!(is_interrupted(begin(dir.path(), step > 0, true)));
+            }
+            let resumed = begin(dir.path(), true, false).unwrap();
+            assert_same(&whole, &resumed, &format!("cut after step {cut}"));
         }
-        let resumed = go(dir.path(), true, false, &data()).unwrap();
-        assert_same(&whole, &resumed, &format!("cut after step {cut}"));
     }
 }
 
@@ -349,4 +371,21 @@ fn one_seed_one_run() {
     let first = one(1);
     assert_eq!(first, one(1));
     assert_ne!(first.1, one(2).1);
+}
+
+#[test]
+fn the_device_and_mode_of_the_given_model_do_not_matter() {
+    let _rng = lock();
+    let one = |model: Net| {
+        let dir = tempfile::tempdir().unwrap();
+        let fitted = train(model, &config(), &data(), dir.path()).unwrap();
+        (floats(&fitted.model), fitted.history.losses)
+    };
+    let model = Net::new(&Device::flex().autodiff());
+    let first = one(model.valid());
+    assert_eq!(first, one(model.clone()));
+    assert_eq!(first, one(model));
+    // Weights that were never looked at are drawn from the run's seed.
+    let first = one(Net::new(&Device::flex()));
+    assert_eq!(first, one(Net::new(&Device::flex().autodiff())));
 }
