@@ -24,7 +24,7 @@
 //! let report = gate::inspect(&train, &[("valid", &valid)]);
 //! assert!(report.is_clean(), "{report}");
 //! report.refuse_unless(false)?;
-//! # panoply_datasets::Result::Ok(())
+//! # Ok::<(), panoply_datasets::Error>(())
 //! ```
 
 pub mod bundled;

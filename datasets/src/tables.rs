@@ -1,11 +1,21 @@
 //! CSV and Parquet files as columns of text (polars).
+//!
+//! Known limit: a Parquet data page that claims a negative number of values makes polars 0.55 ask for
+//! 2^61 bytes, which ends the process; no `catch_unwind` sees it. Other damage gives an `Err`.
 
 use crate::{Error, Result};
 use panoply_core::guard;
 use polars::prelude::{
-    Column, CsvReadOptions, DataType, ParquetReader, PolarsError, PolarsResult, SerReader,
+    Column, CsvReadOptions, DataFrame, DataType, ParquetReader, PolarsError, PolarsResult,
+    SerReader,
 };
 use std::{io::Cursor, path::Path};
+
+/// One column as text; `None` for an empty cell.
+type Cells = Vec<Option<String>>;
+
+/// Positions of the wanted columns in a header.
+type Choose<'a, const N: usize> = &'a dyn Fn(&[String]) -> Result<[Option<usize>; N]>;
 
 /// Reads the columns of `file` that `choose` picks from the header, as text: what a CSV file spells,
 /// and numbers, truth values and strings of a Parquet file. An empty cell is `None`.
@@ -14,8 +24,8 @@ use std::{io::Cursor, path::Path};
 /// A file that cannot be read or is no such table, and columns that cannot be shown as text.
 pub(crate) fn read_text<const N: usize>(
     file: &Path,
-    choose: &dyn Fn(&[String]) -> Result<[Option<usize>; N]>,
-) -> Result<[Option<Vec<Option<String>>>; N]> {
+    choose: Choose<'_, N>,
+) -> Result<[Option<Cells>; N]> {
     let damaged = |what: String| {
         let location = file.display().to_string();
         Error::input(
@@ -24,51 +34,33 @@ pub(crate) fn read_text<const N: usize>(
             "an intact CSV or Parquet table",
         )
     };
+    let broken = |e: PolarsError| damaged(e.to_string());
     let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
     let is_parquet = file
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
     let read = || {
-        let broken = |e: PolarsError| damaged(e.to_string());
         let mut columns = [const { None }; N];
-        if is_parquet {
-            let header: Vec<String> = {
-                let schema = ParquetReader::new(Cursor::new(&bytes[..]))
-                    .schema()
-                    .map_err(broken)?;
-                schema.iter_names().map(ToString::to_string).collect()
-            };
-            for (slot, position) in columns.iter_mut().zip(choose(&header)?) {
-                let Some(position) = position else { continue };
-                // Only what is asked for: another column may hold the images themselves.
-                let reader = ParquetReader::new(Cursor::new(&bytes[..]));
-                let frame = reader
-                    .with_projection(Some(vec![position]))
-                    .finish()
-                    .map_err(broken)?;
-                *slot = frame
-                    .columns()
-                    .first()
-                    .map(text)
-                    .transpose()
-                    .map_err(broken)?;
-            }
+        let table = if is_parquet {
+            Table::Parquet(&bytes)
         } else {
-            // With no row to guess types from, every column stays as it is written: "007" is not 7.
-            let options = CsvReadOptions::default().with_infer_schema_length(Some(0));
-            let reader = options.into_reader_with_file_handle(Cursor::new(&bytes[..]));
-            let frame = reader.finish().map_err(broken)?;
-            let header: Vec<String> = frame
-                .columns()
-                .iter()
-                .map(|c| c.name().to_string())
-                .collect();
-            for (slot, position) in columns.iter_mut().zip(choose(&header)?) {
-                *slot = position
-                    .map(|at| text(&frame.columns()[at]))
-                    .transpose()
-                    .map_err(broken)?;
-            }
+            read_csv(&bytes).map_err(broken)?
+        };
+        let header = table.header().map_err(broken)?;
+        for (slot, position) in columns.iter_mut().zip(choose(&header)?) {
+            *slot = position
+                .map(|at| table.column(at))
+                .transpose()
+                .map_err(broken)?;
+        }
+        // Damage can shorten one column of a Parquet file and leave the others.
+        let mut lengths = columns.iter().flatten().map(Vec::len);
+        let first = lengths.next();
+        if let Some(other) = lengths.find(|&length| Some(length) != first) {
+            let rows = first.unwrap_or(0);
+            return Err(damaged(format!(
+                "a column of {rows} rows and one of {other}"
+            )));
         }
         Ok(columns)
     };
@@ -79,8 +71,51 @@ pub(crate) fn read_text<const N: usize>(
     })
 }
 
+/// A table whose columns can be read one by one.
+enum Table<'a> {
+    Csv(DataFrame),
+    Parquet(&'a [u8]),
+}
+
+fn read_csv(bytes: &[u8]) -> PolarsResult<Table<'_>> {
+    // With no row to guess types from, every column stays as it is written: "007" is not 7.
+    let options = CsvReadOptions::default().with_infer_schema_length(Some(0));
+    options
+        .into_reader_with_file_handle(Cursor::new(bytes))
+        .finish()
+        .map(Table::Csv)
+}
+
+impl Table<'_> {
+    fn header(&self) -> PolarsResult<Vec<String>> {
+        Ok(match self {
+            Self::Csv(frame) => frame
+                .columns()
+                .iter()
+                .map(|c| c.name().to_string())
+                .collect(),
+            Self::Parquet(bytes) => {
+                let schema = ParquetReader::new(Cursor::new(*bytes)).schema()?;
+                schema.iter_names().map(ToString::to_string).collect()
+            }
+        })
+    }
+
+    fn column(&self, at: usize) -> PolarsResult<Cells> {
+        match self {
+            Self::Csv(frame) => text(&frame.columns()[at]),
+            Self::Parquet(bytes) => {
+                // Only what is asked for: another column may hold the images themselves.
+                let reader = ParquetReader::new(Cursor::new(*bytes));
+                let frame = reader.with_projection(Some(vec![at])).finish()?;
+                frame.columns().first().map_or(Ok(Vec::new()), text)
+            }
+        }
+    }
+}
+
 /// The cells of a column as text.
-fn text(column: &Column) -> PolarsResult<Vec<Option<String>>> {
+fn text(column: &Column) -> PolarsResult<Cells> {
     let kind = column.dtype();
     if !(kind.is_primitive_numeric() || kind.is_string() || kind.is_bool() || kind.is_null()) {
         let message = format!(

@@ -257,88 +257,100 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 /// Class lists, empty and small classes, imbalance.
 fn classes(parts: &[Part<'_>], checks: &Checks, imbalance: Option<f64>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let train = parts[0].set;
+    let train = &parts[0];
+    let mut found = enough_of_each_class(train, checks, imbalance);
+    // What train lacks altogether is said once, there.
+    let lacking = classes_with(train, &|count| count == 0);
     for (at, part) in parts.iter().enumerate() {
-        let counts = part.set.class_counts();
-        let with = |wanted: &dyn Fn(usize) -> bool| -> Vec<String> {
-            let named = part
-                .set
-                .classes()
-                .iter()
-                .zip(&counts)
-                .filter(|(_, count)| wanted(**count));
-            named
-                .map(|(class, count)| format!("{class}: {count}"))
-                .collect()
+        found.extend(class_list(part.set, train.set).map(|f| f.in_split(part.name)));
+        let mut empty = classes_with(part, &|count| count == 0);
+        empty.retain(|class| at == 0 || !lacking.contains(class));
+        let level = if at == 0 {
+            Level::Error
+        } else {
+            Level::Warning
         };
-        let is_train = at == 0;
-        let mut note = |level, kind, what: String, names: Vec<String>| {
-            found.push(Finding::new(level, kind, what, names.len(), names).in_split(part.name));
-        };
-        if part.set.classes() != train.classes() {
-            let (own, trains) = (part.set.classes(), train.classes());
-            let differ = |a: &[String], b: &[String]| {
-                a.iter()
-                    .filter(|c| !b.contains(c))
-                    .cloned()
-                    .collect::<Vec<_>>()
-            };
-            let mut names = [differ(own, trains), differ(trains, own)].concat();
-            if names.is_empty() {
-                names = own
-                    .iter()
-                    .zip(trains)
-                    .filter(|(a, b)| a != b)
-                    .map(|(a, _)| a.clone())
-                    .collect();
-            }
-            note(
-                Level::Error,
-                Kind::ClassList,
-                "classes that are not those of train, in its order".into(),
-                names,
-            );
-        }
-        let empty = with(&|count| count == 0);
-        if !empty.is_empty() {
-            let level = if is_train {
-                Level::Error
-            } else {
-                Level::Warning
-            };
-            note(
-                level,
-                Kind::EmptyClass,
-                "classes without a sample".into(),
-                empty,
-            );
-        }
-        if !is_train {
-            continue;
-        }
-        let filled = with(&|count| count > 0);
-        if filled.len() < checks.min_classes {
-            let what = format!(
-                "classes with samples, where there must be {}",
-                checks.min_classes
-            );
-            note(Level::Error, Kind::FewClasses, what, filled);
-        }
-        let small = with(&|count| count > 0 && count < checks.min_samples);
-        if !small.is_empty() {
-            let what = format!("classes with fewer than {} samples", checks.min_samples);
-            note(Level::Warning, Kind::FewSamples, what, small);
-        }
-        if let Some(ratio) = imbalance.filter(|&ratio| ratio > checks.max_imbalance) {
-            let limit = counts.iter().max().copied().unwrap_or(0) as f64 / checks.max_imbalance;
-            let small = with(&|count| count > 0 && (count as f64) < limit);
-            let what = format!(
-                "classes below 1/{} of the largest (it is {ratio:.1}:1)",
-                checks.max_imbalance
-            );
-            note(Level::Warning, Kind::Imbalance, what, small);
-        }
+        found.extend(about(
+            level,
+            Kind::EmptyClass,
+            "classes without a sample",
+            part,
+            empty,
+        ));
+    }
+    found
+}
+
+/// `cat: 3` for each class whose number of samples is `wanted`.
+fn classes_with(part: &Part<'_>, wanted: &dyn Fn(usize) -> bool) -> Vec<String> {
+    let counts = part.set.class_counts();
+    let all = part.set.classes().iter().zip(counts);
+    all.filter(|(_, count)| wanted(*count))
+        .map(|(class, count)| format!("{class}: {count}"))
+        .collect()
+}
+
+/// A finding about each of `names`; none without names.
+fn about(
+    level: Level,
+    kind: Kind,
+    what: impl Into<String>,
+    part: &Part<'_>,
+    names: Vec<String>,
+) -> Option<Finding> {
+    let finding = || Finding::new(level, kind, what, names.len(), names.clone());
+    (!names.is_empty()).then(|| finding().in_split(part.name))
+}
+
+/// Labels are positions: in another class list they mean other classes.
+fn class_list(own: &ImageSet, train: &ImageSet) -> Option<Finding> {
+    let (own, train) = (own.classes(), train.classes());
+    if own == train {
+        return None;
+    }
+    let only_in = |a: &[String], b: &[String]| -> Vec<String> {
+        a.iter()
+            .filter(|class| !b.contains(class))
+            .cloned()
+            .collect()
+    };
+    let mut names = [only_in(own, train), only_in(train, own)].concat();
+    if names.is_empty() {
+        let moved = own.iter().zip(train).filter(|(a, b)| a != b);
+        names = moved.map(|(class, _)| class.clone()).collect();
+    }
+    let what = "classes that are not those of train, in its order";
+    Some(Finding::new(
+        Level::Error,
+        Kind::ClassList,
+        what,
+        names.len(),
+        names,
+    ))
+}
+
+/// What training needs of the class sizes.
+fn enough_of_each_class(train: &Part<'_>, checks: &Checks, imbalance: Option<f64>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let filled = classes_with(train, &|count| count > 0);
+    if filled.len() < checks.min_classes {
+        let what = format!(
+            "classes with samples, where there must be {}",
+            checks.min_classes
+        );
+        let finding = Finding::new(Level::Error, Kind::FewClasses, what, filled.len(), filled);
+        found.push(finding.in_split(train.name));
+    }
+    let small = classes_with(train, &|count| count > 0 && count < checks.min_samples);
+    let what = format!("classes with fewer than {} samples", checks.min_samples);
+    found.extend(about(Level::Warning, Kind::FewSamples, what, train, small));
+    if let Some(ratio) = imbalance.filter(|&ratio| ratio > checks.max_imbalance) {
+        let largest = train.set.class_counts().into_iter().max().unwrap_or(0);
+        let limit = largest as f64 / checks.max_imbalance;
+        let small = classes_with(train, &|count| count > 0 && (count as f64) < limit);
+        let limit = checks.max_imbalance;
+        let what = format!("classes below 1/{limit} of the largest (it is {ratio:.1}:1)");
+        found.extend(about(Level::Warning, Kind::Imbalance, what, train, small));
     }
     found
 }
@@ -348,6 +360,19 @@ type Place = (usize, usize);
 
 /// Conflicting labels, leakage and duplicates.
 fn repeats(parts: &[Part<'_>]) -> Vec<Finding> {
+    let groups = same_pixels(parts);
+    let mut found = Vec::new();
+    for first in 0..parts.len() {
+        found.extend(repeats_within(parts, &groups, first));
+        for second in first + 1..parts.len() {
+            found.extend(leakage(parts, &groups, first, second));
+        }
+    }
+    found
+}
+
+/// The places of each content that occurs more than once, in the order of the data.
+fn same_pixels(parts: &[Part<'_>]) -> Vec<Vec<Place>> {
     let mut all: Vec<(&[u8; 32], Place)> = Vec::new();
     for (split, part) in parts.iter().enumerate() {
         for (i, probe) in part.probes.iter().enumerate() {
@@ -357,81 +382,87 @@ fn repeats(parts: &[Part<'_>]) -> Vec<Finding> {
         }
     }
     all.sort_unstable();
-    let mut groups: Vec<Vec<Place>> = all
+    let repeated = all
         .chunk_by(|a, b| a.0 == b.0)
-        .filter(|group| group.len() > 1)
+        .filter(|group| group.len() > 1);
+    let mut groups: Vec<Vec<Place>> = repeated
         .map(|group| group.iter().map(|(_, place)| *place).collect())
         .collect();
-    // In the order of the data, not of the hashes.
     groups.sort_unstable();
+    groups
+}
 
-    let show = |&(split, i): &Place| {
-        let set = parts[split].set;
-        format!(
-            "{} ({})",
-            set.name(i),
-            set.class_of(i).unwrap_or("no label")
-        )
-    };
-    let class = |&(split, i): &Place| parts[split].set.class_of(i);
-    let differ = |group: &[Place]| {
-        group
+/// `train/cat/1.png (cat)`.
+fn show(parts: &[Part<'_>], (split, i): Place) -> String {
+    let set = parts[split].set;
+    format!(
+        "{} ({})",
+        set.name(i),
+        set.class_of(i).unwrap_or("no label")
+    )
+}
+
+/// Conflicts and duplicates of one split.
+fn repeats_within(parts: &[Part<'_>], groups: &[Vec<Place>], split: usize) -> Vec<Finding> {
+    let (mut conflicts, mut copies) = (Tally::default(), Tally::default());
+    for group in groups {
+        let inside: Vec<Place> = group
             .iter()
-            .filter_map(class)
-            .collect::<BTreeSet<_>>()
-            .len()
-            > 1
-    };
-    let mut found = Vec::new();
-    for (a, first) in parts.iter().enumerate() {
-        let (mut conflicts, mut copies) = (Tally::default(), Tally::default());
-        for group in &groups {
-            let inside: Vec<Place> = group.iter().filter(|place| place.0 == a).copied().collect();
-            if inside.len() < 2 {
-                continue;
-            }
-            let shown = || {
-                inside
-                    .iter()
-                    .take(3)
-                    .map(show)
-                    .collect::<Vec<_>>()
-                    .join(" = ")
-            };
-            if differ(&inside) {
-                conflicts.add(inside.len(), shown)
-            } else {
-                copies.add(inside.len() - 1, shown)
-            }
+            .filter(|place| place.0 == split)
+            .copied()
+            .collect();
+        if inside.len() < 2 {
+            continue;
         }
-        let what = "samples with the same pixels as another of a different class";
-        found.extend(conflicts.finding(Level::Error, Kind::Conflict, what, first.name));
-        found.extend(copies.finding(
-            Level::Warning,
-            Kind::Duplicate,
-            "copies of other samples",
-            first.name,
-        ));
-        for (b, second) in parts.iter().enumerate().skip(a + 1) {
-            let mut leaks = Tally::default();
-            for group in &groups {
-                let of = |split| group.iter().filter(move |place| place.0 == split);
-                if let (Some(here), Some(there)) = (of(a).next(), of(b).next()) {
-                    leaks.add(of(b).count(), || {
-                        format!("{} = {}", show(here), show(there))
-                    });
-                }
-            }
-            let level = if a == 0 { Level::Error } else { Level::Warning };
-            let what = format!(
-                "samples of {} with the same pixels as one of {}",
-                second.name, first.name
-            );
-            let both = format!("{}, {}", first.name, second.name);
-            found.extend(leaks.finding(level, Kind::Leakage, &what, &both));
+        let labels: BTreeSet<usize> = inside
+            .iter()
+            .filter_map(|&(_, i)| parts[split].set.label(i))
+            .collect();
+        let shown = || {
+            let names: Vec<String> = inside.iter().take(3).map(|&at| show(parts, at)).collect();
+            names.join(" = ")
+        };
+        if labels.len() > 1 {
+            conflicts.add(inside.len(), shown);
+        } else {
+            copies.add(inside.len() - 1, shown);
         }
     }
-    found
+    let name = parts[split].name;
+    let what = "samples with the same pixels as another of a different class";
+    let conflicts = conflicts.finding(Level::Error, Kind::Conflict, what, name);
+    let copies = copies.finding(
+        Level::Warning,
+        Kind::Duplicate,
+        "copies of other samples",
+        name,
+    );
+    conflicts.into_iter().chain(copies).collect()
+}
+
+/// Samples of split `second` that split `first` has, too.
+fn leakage(
+    parts: &[Part<'_>],
+    groups: &[Vec<Place>],
+    first: usize,
+    second: usize,
+) -> Option<Finding> {
+    let mut leaks = Tally::default();
+    for group in groups {
+        let of = |split| group.iter().filter(move |place| place.0 == split).copied();
+        if let (Some(here), Some(there)) = (of(first).next(), of(second).next()) {
+            let shown = || format!("{} = {}", show(parts, here), show(parts, there));
+            leaks.add(of(second).count(), shown);
+        }
+    }
+    let level = if first == 0 {
+        Level::Error
+    } else {
+        Level::Warning
+    };
+    let (first, second) = (parts[first].name, parts[second].name);
+    let what = format!("samples of {second} with the same pixels as one of {first}");
+    leaks.finding(level, Kind::Leakage, &what, &format!("{first}, {second}"))
 }
 
 /// A count with its first examples.

@@ -146,7 +146,9 @@ impl fmt::Display for Finding {
         )?;
         match &self.examples[..] {
             [] => Ok(()),
-            names if names.len() < self.count => write!(f, " ({}, …)", names.join("; ")),
+            names if names.len() == Self::MAX_EXAMPLES && names.len() < self.count => {
+                write!(f, " ({}, …)", names.join("; "))
+            }
             names => write!(f, " ({})", names.join("; ")),
         }
     }
@@ -429,7 +431,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("error corrupt in train: 3 things (a; b, …)"),
+            text.contains("error corrupt in train: 3 things (a; b)"),
             "{text}"
         );
         assert_eq!(error.exit_code(), 2);

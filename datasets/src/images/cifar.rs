@@ -122,7 +122,7 @@ fn read_records(
 ) -> Result<()> {
     let location = || path.display().to_string();
     let size = label_bytes + PIXELS;
-    if raw.is_empty() || raw.len() % size != 0 {
+    if raw.is_empty() || !raw.len().is_multiple_of(size) {
         let what = format!("{} bytes: image {} is cut off", raw.len(), raw.len() / size);
         return Err(Error::input(
             location(),

@@ -31,9 +31,9 @@ pub(super) fn list(folder: &Path) -> Result<Listing> {
             continue;
         }
         if path.is_dir() {
-            listing.folders.push(path)
+            listing.folders.push(path);
         } else {
-            listing.files.push(path)
+            listing.files.push(path);
         }
     }
     listing.folders.sort();

@@ -200,11 +200,7 @@ fn parse_idx(mut reader: impl Read, name: &str, rank: u8) -> Result<(Vec<u32>, V
     let head = read_up_to(&mut reader, head_len, 0, name)?;
     let magic = [0, 0, 8, rank];
     if head.len() < 4 || head[..4] != magic {
-        let seen: String = head
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let seen = crate::hex(&head[..head.len().min(4)]);
         let expected = format!("0000080{rank} (unsigned bytes in {rank} dimensions)");
         return Err(Error::input(
             name,

@@ -282,6 +282,7 @@ impl ImageSet {
     }
 
     /// The samples `rows`, in that order, with the same class list.
+    #[must_use]
     pub fn subset(&self, rows: &[usize]) -> Self {
         Self {
             location: self.location.clone(),
@@ -296,6 +297,7 @@ impl ImageSet {
     /// The set without the samples `rows` (for instance [`GateReport::unusable`]).
     ///
     /// [`GateReport::unusable`]: crate::gate::GateReport::unusable
+    #[must_use]
     pub fn without(&self, rows: &[usize]) -> Self {
         let mut kept = vec![true; self.len()];
         for &row in rows {
@@ -324,7 +326,15 @@ impl ImageSet {
             .enumerate()
             .map(|(row, key)| key.map_or(row, |key| *first_with.entry(key).or_insert(row)))
             .collect();
-        let (kept, held) = stratified_holdout(&self.labels(), Some(&groups), fraction, seed)?;
+        let split = stratified_holdout(&self.labels(), Some(&groups), fraction, seed);
+        let (kept, held) = split.map_err(|e| match e {
+            Error::Input {
+                what,
+                location,
+                expected,
+            } => Error::input(format!("{}, {location}", self.location), what, expected),
+            other => other,
+        })?;
         Ok((
             Self {
                 findings: self.findings.clone(),
