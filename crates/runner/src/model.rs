@@ -1,7 +1,7 @@
 //! `model import|export|pull|info`.
 
 use crate::{PIPELINES, pipeline, print};
-use panoply_core::{Error, ModelCard, ModelFolder, Result, Task, guard, hub::Hub};
+use panoply_core::{Error, ModelCard, ModelFolder, Result, Task, guard, hub::{self, Hub}};
 use serde_json::json;
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub(crate) fn export(model: &Path, format: &str, out: Option<&Path>) -> Result<(
 }
 
 pub(crate) fn pull(name: &str, offline: bool) -> Result<()> {
-    let folder = Hub::from_env(offline).resolve(name)?;
+    let folder = Hub::from_env(offline)?.resolve(name, hub::COMPANIONS)?;
     print::line(&folder.display().to_string())
 }
 

@@ -1,0 +1,154 @@
+//! The recipes of `vision classify`: typed configs, one function each.
+
+use crate::augment::AugmentConfig;
+use panoply_core::{
+    Error, RecipeInfo, Result,
+    fit::{BestMetric, FitConfig, Mode, OptimizerConfig, OptimizerName, ScheduleConfig},
+};
+use serde::{Deserialize, Serialize};
+
+/// Names and summaries, in the order of `info`; the first is the default.
+pub const RECIPES: &[RecipeInfo] = &[
+    RecipeInfo {
+        name: "debug",
+        about: "a tiny ResNet on the bundled slice of Fashion-MNIST (2,000 images), seconds: does everything work?",
+    },
+    RecipeInfo {
+        name: "fashion-mnist",
+        about: "a small ResNet from scratch on Fashion-MNIST; --data FOLDER with the four IDX files",
+    },
+    RecipeInfo {
+        name: "finetune",
+        about: "the bundled EfficientNet-Lite0 (or --model) with a new head; --data any image folder",
+    },
+];
+
+/// Everything that decides what a run computes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Data.
+    pub data: DataConfig,
+    /// Model.
+    pub model: ModelConfig,
+    /// Random changes of training images.
+    pub augment: AugmentConfig,
+    /// Label smoothing (Szegedy et al. 2016), 0 for none.
+    pub label_smoothing: f64,
+    /// The training loop.
+    pub fit: FitConfig,
+}
+
+/// Which images, and how they are split.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Train on the bundled slice of Fashion-MNIST unless `--data` names a data set.
+    pub bundled: bool,
+    /// Fraction of the training images held out, class by class, where the set has no validation split.
+    pub validation: f64,
+}
+
+/// Which network, and where its weights come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Architecture name; ignored where `pretrained` names a model.
+    pub architecture: String,
+    /// Input channels: 3, or 1 for grey images.
+    pub in_channels: usize,
+    /// Side of the square input in pixels; `null` for the architecture's own preprocessing.
+    pub image_size: Option<u32>,
+    /// Model whose weights are the start (bundled name, folder, Hub name); its head is replaced.
+    pub pretrained: Option<String>,
+    /// Train the head only.
+    pub freeze_backbone: bool,
+}
+
+impl Recipe {
+    /// The recipe called `name`.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "debug" => Ok(Self::debug()),
+            "fashion-mnist" => Ok(Self::fashion_mnist()),
+            "finetune" => Ok(Self::finetune()),
+            _ => Err(Error::unknown("recipe", name, RECIPES.iter().map(|recipe| recipe.name))),
+        }
+    }
+
+    /// `cargo xtask train vision classify --recipe debug`: seconds on two cores.
+    pub fn debug() -> Self {
+        Self {
+            data: DataConfig { bundled: true, validation: 0.1 },
+            model: ModelConfig {
+                architecture: "resnet_tiny".into(),
+                in_channels: 1,
+                image_size: Some(28),
+                pretrained: None,
+                freeze_backbone: false,
+            },
+            augment: AugmentConfig::default(),
+            label_smoothing: 0.0,
+            fit: FitConfig {
+                epochs: 3,
+                batch_size: 50,
+                optimizer: OptimizerConfig { lr: 3e-3, ..OptimizerConfig::default() },
+                schedule: ScheduleConfig { warmup_epochs: 0.3, ..ScheduleConfig::default() },
+                best_metric: best("accuracy"),
+                ..FitConfig::default()
+            },
+        }
+    }
+
+    /// `cargo xtask train vision classify --recipe fashion-mnist --data FOLDER`.
+    pub fn fashion_mnist() -> Self {
+        let small = Self::debug();
+        Self {
+            model: ModelConfig { architecture: "resnet_small".into(), ..small.model },
+            augment: AugmentConfig { horizontal_flip: 0.5, random_crop_padding: 2, ..AugmentConfig::default() },
+            fit: FitConfig {
+                epochs: 12,
+                batch_size: 128,
+                optimizer: OptimizerConfig { lr: 4e-3, weight_decay: 0.02, ..OptimizerConfig::default() },
+                schedule: ScheduleConfig { warmup_epochs: 1.0, ..ScheduleConfig::default() },
+                checkpoint_every_steps: Some(200),
+                ..small.fit
+            },
+            ..small
+        }
+    }
+
+    /// `cargo xtask train vision classify --recipe finetune --data FOLDER [--model MODEL]`.
+    pub fn finetune() -> Self {
+        Self {
+            data: DataConfig { bundled: false, validation: 0.2 },
+            model: ModelConfig {
+                architecture: "efficientnet_lite0".into(),
+                in_channels: 3,
+                image_size: None,
+                pretrained: Some(super::BUNDLED.into()),
+                freeze_backbone: false,
+            },
+            augment: AugmentConfig { horizontal_flip: 0.5, random_resized_crop: true, ..AugmentConfig::default() },
+            label_smoothing: 0.1,
+            fit: FitConfig {
+                epochs: 5,
+                batch_size: 16,
+                optimizer: OptimizerConfig {
+                    name: OptimizerName::AdamW,
+                    lr: 3e-4,
+                    weight_decay: 0.05,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig { warmup_epochs: 0.5, ..ScheduleConfig::default() },
+                clip_norm: Some(1.0),
+                best_metric: best("accuracy"),
+                ..FitConfig::default()
+            },
+        }
+    }
+}
+
+fn best(metric: &str) -> Option<BestMetric> {
+    Some(BestMetric { name: metric.into(), mode: Mode::Max })
+}

@@ -1,0 +1,189 @@
+//! Training by a recipe: data gate, loop, evaluation, model folder, report.
+
+use super::{
+    Classifier,
+    classifier::{card, published_preprocessing, write_folder},
+    eval::{Pass, Scores},
+    recipe::Recipe,
+    report::{self, Trained},
+    samples::{ImageCollate, ImageSamples, Supervised},
+};
+use crate::{
+    augment::Augment,
+    models::{Backbone, BackboneConfig},
+    preprocess::Preprocessing,
+};
+use burn::{
+    module::{Module, ParamGroup},
+    tensor::Device,
+};
+use panoply_core::{
+    Error, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    fit::{Fitted, Run},
+    model_folder::{write_atomic, write_json},
+    recipe::apply_sets,
+    seed,
+};
+use panoply_datasets::{
+    Split, Splits, bundled,
+    gate::{self, GateReport},
+    open_splits,
+};
+use serde_json::json;
+use std::{path::Path, time::Instant};
+
+/// Path of the classifier layer in every backbone.
+const HEAD: &str = "head.fc";
+
+/// The data of a recipe: the bundled slice, or what `--data` names.
+fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits> {
+    let (holdout, seed) = (recipe.data.validation, recipe.fit.seed);
+    match data {
+        Some(path) => open_splits(path, holdout, seed),
+        None if recipe.data.bundled => {
+            let (train, valid) = bundled::fashion_mnist_slice(Split::Train)?.holdout(holdout, seed)?;
+            Ok(Splits { train, valid, is_held_out: true, test: Some(bundled::fashion_mnist_slice(Split::Test)?) })
+        }
+        None => Err(Error::input("--data", "missing; this recipe has no data of its own", "a data set")),
+    }
+}
+
+fn inspect(splits: &Splits) -> GateReport {
+    let mut others = vec![("valid", &splits.valid)];
+    others.extend(splits.test.as_ref().map(|test| ("test", test)));
+    gate::inspect(&splits.train, &others)
+}
+
+/// Runs the data gate on a data set as training would.
+pub(super) fn check_data(data: &Path) -> Result<Output> {
+    let found = inspect(&splits(&Recipe::finetune(), Some(data))?);
+    Ok(Output { json: json!(found), table: found.table(), ..Output::default() })
+}
+
+/// The data without what the gate found unusable, once the user has accepted that.
+fn usable(splits: Splits, found: &GateReport) -> Splits {
+    Splits {
+        train: splits.train.without(found.unusable("train")),
+        valid: splits.valid.without(found.unusable("valid")),
+        test: splits.test.map(|test| test.without(found.unusable("test"))),
+        ..splits
+    }
+}
+
+/// The network before training, with everything that goes with it.
+struct Start {
+    config: BackboneConfig,
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    origin: String,
+    licence: String,
+}
+
+impl Start {
+    fn of(recipe: &Recipe, request: &TrainRequest, num_classes: usize, context: &RunContext) -> Result<Self> {
+        let device = &context.device;
+        // The device's generator initialises the weights: the same seed, the same start.
+        device.seed(seed::derive(&[recipe.fit.seed]));
+        let mut start = match request.model.as_ref().or(recipe.model.pretrained.as_ref()) {
+            Some(model) => Self::pretrained(model, num_classes, context)?,
+            None => Self::scratch(recipe, num_classes, device)?,
+        };
+        if let Some(size) = recipe.model.image_size {
+            start.preprocessing = Preprocessing::square(size, start.config.in_channels);
+        }
+        Ok(start)
+    }
+
+    fn scratch(recipe: &Recipe, num_classes: usize, device: &Device) -> Result<Self> {
+        let config = BackboneConfig::new(&recipe.model.architecture, num_classes, recipe.model.in_channels);
+        Ok(Self {
+            backbone: config.init(device)?,
+            preprocessing: published_preprocessing(&config)?,
+            config,
+            origin: "trained from scratch".into(),
+            licence: "unknown".into(),
+        })
+    }
+
+    /// The published weights under a new head.
+    fn pretrained(model: &str, num_classes: usize, context: &RunContext) -> Result<Self> {
+        let base = Classifier::open_unfolded(model, context)?;
+        Ok(Self {
+            backbone: base.backbone.replace_head(num_classes, &context.device),
+            preprocessing: base.preprocessing,
+            config: BackboneConfig { num_classes, ..base.config },
+            origin: format!("fine-tuned from {model} ({})", base.card.origin),
+            licence: base.card.licence,
+        })
+    }
+}
+
+pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
+    let started = Instant::now();
+    let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
+    let data = splits(&recipe, request.data.as_deref())?;
+    let found = inspect(&data);
+    write_json(&request.out.join("data-gate.json"), &found)?;
+    found.refuse_unless(request.accept_data_issues)?;
+    let data = usable(data, &found);
+    let gate_secs = started.elapsed().as_secs_f64();
+
+    let classes = data.train.classes().to_vec();
+    let start = Start::of(&recipe, request, classes.len(), context)?;
+    let fitted = run_fit(&recipe, &data, &start, request, context)?;
+    let backbone = fitted.model.backbone.clone();
+
+    let pass = Pass { batch: recipe.fit.batch_size, device: &context.device, context, label: None };
+    let (scored, split) = data.test.as_ref().map_or((&data.valid, "valid"), |test| (test, "test"));
+    let scores = Scores::of(&backbone, &start.preprocessing, scored, classes.len(), &pass)?;
+    let metrics: Vec<(String, f64)> =
+        scores.metrics()?.into_iter().map(|(name, value)| (format!("{split}_{name}"), value)).collect();
+    let picture = scores.picture(&classes)?;
+    write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
+
+    let mut card = card(&start.config, &backbone, classes, &start.licence, &start.origin);
+    card.metrics = metrics.iter().cloned().collect();
+    card.data_sha256 = Some(data.train.digest()?);
+    let folder = write_folder(&request.out.join("model"), &start.config, &backbone, &start.preprocessing, &card)?;
+    let trained = Trained {
+        recipe: &recipe,
+        request,
+        data: &data,
+        found: &found,
+        preprocessing: &start.preprocessing,
+        fitted: &fitted,
+        card: &card,
+    };
+    let mut page = report::page(&trained, context)?;
+    page.metrics.clone_from(&metrics);
+    page.figures.push(String::from_utf8_lossy(&picture.bytes).into_owned());
+    page.timing.part_secs.push(("data gate".into(), gate_secs));
+    page.timing.total_secs = started.elapsed().as_secs_f64();
+    let page = page.write(&request.out)?;
+    Ok(TrainOutcome { model: folder.path().into(), report: page, metrics, losses: fitted.history.losses })
+}
+
+fn run_fit(
+    recipe: &Recipe,
+    data: &Splits,
+    start: &Start,
+    request: &TrainRequest,
+    context: &RunContext,
+) -> Result<Fitted<Supervised>> {
+    let augment = Augment::new(&recipe.augment)?;
+    let samples = ImageSamples { set: &data.train, preprocessing: &start.preprocessing, augment: Some(&augment) };
+    let num_classes = start.config.num_classes;
+    let shape = start.preprocessing.shape();
+    let collate = ImageCollate { shape, num_classes, mix: Some(recipe.augment.clone()) };
+    let mut backbone = start.backbone.clone();
+    if recipe.model.freeze_backbone {
+        backbone = backbone.freeze_group(ParamGroup::all().exclude(ParamGroup::from_predicate(HEAD)));
+    }
+    let model = Supervised { backbone, label_smoothing: recipe.label_smoothing };
+    let pass = Pass { batch: recipe.fit.batch_size, device: &context.device, context, label: None };
+    let mut validate = |model: &Supervised| {
+        Scores::of(&model.backbone, &start.preprocessing, &data.valid, num_classes, &pass)?.metrics()
+    };
+    let run = Run { dir: request.out.clone(), resume: request.resume, recipe: json!(recipe) };
+    fit::fit(model, &recipe.fit, &samples, &collate, &mut validate, &run, context)
+}
