@@ -1,65 +1,140 @@
-//! Tests, CI and small helpers.
+//! `test` and `ci`.
 
-use anyhow::{Context, bail};
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-    time::Instant,
-};
+use crate::{launch::exit_code, tidy};
+use anyhow::{Context, Result};
+use std::{env, ffi::OsString, path::Path, process::Command, time::Instant};
 
-/// The whole workspace with every format that the data sets read.
-const ALL: [&str; 4] = ["--release", "--workspace", "--features", "panoply-datasets/tables"];
+/// Everything, with what only pipelines over tables turn on.
+const WHOLE: [&str; 3] = ["--workspace", "--features", "panoply-datasets/tables"];
 
-/// The workspace's root.
-pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+/// All tests; `args` go to `cargo test`.
+pub(crate) fn test(root: &Path, args: &[OsString]) -> Result<u8> {
+    let mut command = cargo(root);
+    command.args(["test", "--release"]).args(WHOLE).args(args);
+    Ok(exit_code(command.status().context("cannot start cargo")?))
 }
 
-/// Names of the folders in `folder`, sorted.
-pub(crate) fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
+/// One step of `ci`.
+struct Step {
+    name: &'static str,
+    run: fn(&Path) -> Result<u8>,
+}
+
+/// Cheap ones first: what a typo breaks should not take an hour to learn.
+const STEPS: [Step; 5] = [
+    Step {
+        name: "fmt",
+        run: |root| call(root, &["fmt", "--all", "--check"], &[], &[]),
+    },
+    Step {
+        name: "tidy",
+        run: tidy::main,
+    },
+    Step {
+        name: "clippy",
+        run: |root| {
+            call(
+                root,
+                &["clippy", "--release", "--all-targets"],
+                &WHOLE,
+                &["--", "-D", "warnings"],
+            )
+        },
+    },
+    Step {
+        name: "doc",
+        run: |root| call(root, &["doc", "--release", "--no-deps"], &WHOLE, &[]),
+    },
+    Step {
+        name: "test",
+        run: |root| test(root, &[]),
+    },
+];
+
+/// Runs every step until one fails; its exit code is ours.
+pub(crate) fn ci(root: &Path) -> Result<u8> {
+    run_steps(root, &STEPS)
+}
+
+fn run_steps(root: &Path, steps: &[Step]) -> Result<u8> {
+    let (start, mut took) = (Instant::now(), Vec::new());
+    for step in steps {
+        println!("ci: {}", step.name);
+        let began = Instant::now();
+        let code = (step.run)(root).with_context(|| format!("ci step {}", step.name))?;
+        took.push(format!(
+            "{} {:.0} s",
+            step.name,
+            began.elapsed().as_secs_f64()
+        ));
+        if code != 0 {
+            println!(
+                "ci: FAILED at {} (exit code {code}): {}",
+                step.name,
+                took.join(", ")
+            );
+            return Ok(code);
         }
     }
-    names.sort();
-    Ok(names)
+    println!(
+        "ci: passed in {:.0} s: {}",
+        start.elapsed().as_secs_f64(),
+        took.join(", ")
+    );
+    Ok(0)
 }
 
-/// `cargo` in the workspace's root.
-pub(crate) fn cargo(root: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root);
-    cargo
+fn call(root: &Path, verb: &[&str], what: &[&str], rest: &[&str]) -> Result<u8> {
+    let mut command = cargo(root);
+    command.args(verb).args(what).args(rest);
+    if verb[0] == "doc" {
+        command.env("RUSTDOCFLAGS", "-D warnings");
+    }
+    Ok(exit_code(command.status().context("cannot start cargo")?))
 }
 
-/// All tests; `rest` goes to `cargo test`.
-pub(crate) fn test(root: &Path, rest: &[&str]) -> anyhow::Result<ExitCode> {
-    let status = cargo(root).arg("test").args(ALL).args(rest).status()?;
-    Ok(ExitCode::from(u8::from(!status.success())))
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root);
+    command
 }
 
-/// Everything that CI runs, the cheap steps first.
-pub(crate) fn ci(root: &Path) -> anyhow::Result<ExitCode> {
-    let started = Instant::now();
-    let step = |name: &str, command: &mut Command| -> anyhow::Result<()> {
-        let start = Instant::now();
-        eprintln!("== {name}");
-        if !command.status().with_context(|| format!("starting {name}"))?.success() {
-            bail!("{name} failed after {} s", start.elapsed().as_secs());
-        }
-        eprintln!("== {name}: {} s", start.elapsed().as_secs());
-        Ok(())
-    };
-    step("fmt", cargo(root).args(["fmt", "--all", "--check"]))?;
-    step("tidy", Command::new(std::env::current_exe()?).arg("tidy"))?;
-    step("test", cargo(root).arg("test").args(ALL))?;
-    step("clippy", cargo(root).arg("clippy").args(ALL).args(["--all-targets", "--", "-D", "warnings"]))?;
-    step("doc", cargo(root).args(["doc", "--no-deps"]).args(ALL).env("RUSTDOCFLAGS", "-D warnings"))?;
-    eprintln!("== ci: {} s", started.elapsed().as_secs());
-    Ok(ExitCode::SUCCESS)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_ends_ci_with_its_code() {
+        let never = Step {
+            name: "never",
+            run: |_| panic!("ran after a failure"),
+        };
+        let steps = [
+            Step {
+                name: "good",
+                run: |_| Ok(0),
+            },
+            Step {
+                name: "bad",
+                run: |_| Ok(7),
+            },
+            never,
+        ];
+        assert_eq!(run_steps(Path::new("."), &steps).unwrap(), 7);
+        assert_eq!(run_steps(Path::new("."), &steps[..1]).unwrap(), 0);
+        let error = Step {
+            name: "odd",
+            run: |_| anyhow::bail!("no cargo"),
+        };
+        assert!(
+            format!("{:#}", run_steps(Path::new("."), &[error]).unwrap_err())
+                .contains("ci step odd: no cargo")
+        );
+    }
+
+    #[test]
+    fn cheap_steps_come_first() {
+        let names = STEPS.map(|step| step.name);
+        assert_eq!(names, ["fmt", "tidy", "clippy", "doc", "test"]);
+    }
 }

@@ -1,139 +1,282 @@
-//! From a verb over a pipeline to the `panoply` binary with just that pipeline in it.
+//! From `cargo xtask <verb> <pipeline> …` to the binary that has just that pipeline in it.
 
-use crate::{chores::names_in, usage};
+use crate::{unknown, usage};
+use anyhow::{Context, Result};
 use std::{
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::Command,
 };
 
-/// Verbs that the `panoply` binary answers.
-pub(crate) const VERBS: [&str; 8] = ["list", "info", "run", "train", "eval", "explain", "data", "model"];
+/// Verbs that make no sense without a pipeline.
+const NEED_PIPELINE: [&str; 5] = ["info", "run", "train", "eval", "explain"];
 
-/// `unknown verb 'rnu' (did you mean 'run'?); known: …`
-pub(crate) fn unknown(kind: &str, name: &str, known: &[String]) -> anyhow::Error {
-    let near = known.iter().map(|k| (distance(name, k), k)).min().filter(|(d, _)| *d <= 2);
-    let hint = near.map_or_else(String::new, |(_, k)| format!(" (did you mean '{k}'?)"));
-    usage(format!("unknown {kind} '{name}'{hint}; known: {}", known.join(", ")))
-}
-
-/// Edit distance with transpositions of neighbours (Damerau-Levenshtein, restricted).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            if i == 0 || j == 0 {
-                table[i][j] = i + j;
-                continue;
-            }
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(table[i - 2][j - 2] + 1);
-            }
-            table[i][j] = best;
+/// Launches the `panoply` binary with `verb` and `args`; only returns where it cannot replace this
+/// process.
+pub(crate) fn panoply(root: &Path, verb: &str, args: &[OsString]) -> Result<u8> {
+    let features = features(&pipelines(root)?, verb, args)?;
+    if !is_built(&features) {
+        let what = features.replace(',', " with ");
+        eprintln!("panoply: compiling the engine for '{what}'; the first time takes minutes");
+        let status = runner(root, "build", &features, false)
+            .status()
+            .context("cannot start cargo")?;
+        if !status.success() {
+            return Ok(exit_code(status));
         }
+        mark_built(&features);
     }
-    table[a.len()][b.len()]
+    let mut command = runner(root, "run", &features, true);
+    command.arg("--").arg(verb).args(args);
+    replace(command)
 }
 
-/// Runs the binary with `args`, compiling what they need first.
-pub(crate) fn panoply(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
-    let pipelines = names_in(&root.join("pipelines"))?;
-    let features = features(args, &pipelines)?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.arg("run").arg("--release");
-    if binary(root).is_file() {
-        cargo.arg("--quiet");
+/// `bench <pipeline>`: Criterion, or the side-by-side with another engine.
+pub(crate) fn bench(root: &Path, args: &[OsString]) -> Result<u8> {
+    let (pipeline, against, rest) = bench_args(&pipelines(root)?, args)?;
+    let mut command = cargo(root, if against { "run" } else { "bench" });
+    command.args(["--package", "panoply-benches"]);
+    if against {
+        command.args(["--release", "--bin", "side_by_side", "--", &pipeline]);
     } else {
-        eprintln!("compiling the engine ({features}); once, this takes minutes");
+        command.args(["--bench", &pipeline, "--"]);
     }
-    cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
-    cargo.args(["-p", "panoply-runner", "--no-default-features", "--features", &features, "--"]);
-    exec(cargo.args(args))
+    command.args(rest);
+    replace(command)
 }
 
-/// `bench <pipeline>`: Criterion, or side by side with another framework.
-pub(crate) fn bench(root: &Path, args: &[&str]) -> anyhow::Result<ExitCode> {
-    let known = names_in(&root.join("pipelines"))?;
-    let [pipeline, rest @ ..] = args else { return Err(usage("bench: expected a pipeline")) };
-    if !known.iter().any(|name| name == pipeline) {
-        return Err(unknown("pipeline", pipeline, &known));
-    }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root);
-    match rest {
-        ["--against", "pytorch", rest @ ..] => {
-            cargo.args(["run", "--release", "-p", "panoply-benches", "--bin", "side_by_side", "--", pipeline]).args(rest);
-        }
-        ["--against", other, ..] => return Err(unknown("peer", other, &["pytorch".into()])),
-        rest => {
-            cargo.args(["bench", "-p", "panoply-benches", "--bench", pipeline, "--"]).args(rest);
+/// Folders under `pipelines/`, sorted.
+pub(crate) fn pipelines(root: &Path) -> Result<Vec<String>> {
+    let folder = root.join("pipelines");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("{}: cannot read", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.extend(entry.file_name().into_string().ok());
         }
     }
-    exec(&mut cargo)
+    names.sort();
+    Ok(names)
 }
 
-/// The pipeline that `args` name, or all of them, and the backend that `--device` asks for.
-fn features(args: &[String], pipelines: &[String]) -> anyhow::Result<String> {
-    let named = args.get(1).filter(|word| !word.starts_with('-'));
-    let mut features = match (args[0].as_str(), named) {
-        ("list" | "data" | "model", _) | (_, None) => "all".to_string(),
-        (_, Some(name)) if pipelines.contains(name) => name.clone(),
-        (_, Some(name)) => return Err(unknown("pipeline", name, pipelines)),
+/// `name` if it is a pipeline, else a usage error with the nearest one.
+pub(crate) fn pipeline<'p>(known: &'p [String], name: &str) -> Result<&'p str> {
+    let found = known.iter().find(|pipeline| *pipeline == name);
+    found.map(String::as_str).ok_or_else(|| {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        usage(unknown("pipeline", name, &known))
+    })
+}
+
+/// Cargo features that a command line needs: its pipeline or `all`, and its accelerator.
+fn features(known: &[String], verb: &str, args: &[OsString]) -> Result<String> {
+    let word = |index: usize| args.get(index).and_then(|arg| arg.to_str());
+    let pipeline = if NEED_PIPELINE.contains(&verb) {
+        let Some(name) = word(0) else {
+            let known = known.join(", ");
+            return Err(usage(format!("'{verb}' needs a pipeline; known: {known}")));
+        };
+        pipeline(known, name)?
+    } else {
+        // `data check vision …` needs only vision; `model import …` may need any.
+        let named = (0..2)
+            .filter_map(word)
+            .find_map(|w| known.iter().find(|name| *name == w));
+        named.map_or("all", String::as_str)
     };
-    let after = |flag: &str| args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1)).cloned();
-    let joined = args.iter().find_map(|arg| arg.strip_prefix("--device=")).map(String::from);
-    let device = joined.or_else(|| after("--device")).unwrap_or_default();
-    if device.starts_with("cuda") {
-        features += ",cuda";
-    } else if device == "wgpu" {
-        features += ",wgpu";
+    Ok(match accelerator(args) {
+        Some(feature) => format!("{pipeline},{feature}"),
+        None => pipeline.into(),
+    })
+}
+
+/// The feature behind `--device cuda[:n]` or `--device wgpu`. `auto` takes what is compiled in.
+fn accelerator(args: &[OsString]) -> Option<&'static str> {
+    let mut words = args
+        .iter()
+        .map(|arg| arg.to_str().unwrap_or_default())
+        .take_while(|w| *w != "--");
+    let mut device = None;
+    while let Some(word) = words.next() {
+        device = match word.strip_prefix("--device=") {
+            Some(name) => Some(name),
+            None if word == "--device" => words.next(),
+            None => device,
+        };
     }
-    Ok(features)
+    match device?.split(':').next()? {
+        "cuda" => Some("cuda"),
+        "wgpu" => Some("wgpu"),
+        _ => None,
+    }
 }
 
-fn binary(root: &Path) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("release").join(format!("panoply{}", std::env::consts::EXE_SUFFIX))
+/// Splits the arguments of `bench` into the pipeline, whether it is against PyTorch, and the rest.
+fn bench_args(known: &[String], args: &[OsString]) -> Result<(String, bool, Vec<OsString>)> {
+    let Some((name, rest)) = args.split_first() else {
+        return Err(usage(format!(
+            "'bench' needs a pipeline; known: {}",
+            known.join(", ")
+        )));
+    };
+    let name = pipeline(known, name.to_str().unwrap_or_default())?;
+    let (mut against, mut others) = (None, Vec::new());
+    let mut rest = rest.iter();
+    while let Some(arg) = rest.next() {
+        match arg.to_str() {
+            Some("--against") => {
+                against = Some(rest.next().and_then(|v| v.to_str()).unwrap_or_default())
+            }
+            Some(word) if word.starts_with("--against=") => {
+                against = word.strip_prefix("--against=")
+            }
+            _ => others.push(arg.clone()),
+        }
+    }
+    match against {
+        None => Ok((name.into(), false, others)),
+        Some("pytorch") => Ok((name.into(), true, others)),
+        Some(other) => Err(usage(unknown("engine", other, &["pytorch"]))),
+    }
 }
 
-/// Becomes `command`: signals and the exit code go straight through.
+fn runner(root: &Path, verb: &str, features: &str, quiet: bool) -> Command {
+    let mut command = cargo(root, verb);
+    if quiet {
+        command.arg("--quiet");
+    }
+    command.args([
+        "--release",
+        "--package",
+        "panoply-runner",
+        "--bin",
+        "panoply",
+    ]);
+    command.args(["--no-default-features", "--features", features]);
+    command
+}
+
+/// The cargo that runs us, on this repository, in the folder in which the user stands.
+fn cargo(root: &Path, verb: &str) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    command
+        .arg(verb)
+        .arg("--manifest-path")
+        .arg(root.join("Cargo.toml"));
+    command
+}
+
+/// A file beside the binary that says: these features were built here once, so cargo may be quiet.
+fn stamp(features: &str) -> Option<PathBuf> {
+    let folder = env::current_exe().ok()?.parent()?.to_path_buf();
+    Some(folder.join(format!(".panoply-{}", features.replace(',', "-"))))
+}
+
+fn is_built(features: &str) -> bool {
+    let binary = format!("panoply{}", env::consts::EXE_SUFFIX);
+    stamp(features).is_some_and(|stamp| stamp.exists() && stamp.with_file_name(binary).exists())
+}
+
+/// Without the stamp cargo only talks more, so a failure to write it is no failure.
+fn mark_built(features: &str) {
+    if let Some(path) = stamp(features) {
+        let _ = fs::write(path, "");
+    }
+}
+
 #[cfg(unix)]
-fn exec(command: &mut Command) -> anyhow::Result<ExitCode> {
+fn replace(mut command: Command) -> Result<u8> {
     use std::os::unix::process::CommandExt;
-    Err(command.exec().into())
+    Err(command.exec()).context("cannot start cargo")
 }
 
 #[cfg(not(unix))]
-fn exec(command: &mut Command) -> anyhow::Result<ExitCode> {
-    let status = command.status()?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+fn replace(mut command: Command) -> Result<u8> {
+    Ok(exit_code(command.status().context("cannot start cargo")?))
+}
+
+/// The child's exit code; 1 if a signal ended it.
+pub(crate) fn exit_code(status: std::process::ExitStatus) -> u8 {
+    status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Usage;
 
-    fn ask(line: &str) -> anyhow::Result<String> {
-        let args: Vec<String> = line.split(' ').map(String::from).collect();
-        features(&args, &["nlp".into(), "vision".into()])
+    fn known() -> Vec<String> {
+        ["face", "vision"].map(String::from).into()
+    }
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn features_of(line: &str) -> Result<String> {
+        let words = words(line);
+        features(&known(), words[0].to_str().unwrap(), &words[1..])
     }
 
     #[test]
-    fn only_the_pipeline_asked_for_is_compiled() {
-        assert_eq!(ask("run vision classify").unwrap(), "vision");
-        assert_eq!(ask("run vision classify --device cuda:1").unwrap(), "vision,cuda");
-        assert_eq!(ask("run vision classify --device=wgpu").unwrap(), "vision,wgpu");
-        assert_eq!(ask("list").unwrap(), "all");
-        assert_eq!(ask("run --help").unwrap(), "all");
-        assert_eq!(ask("model info x").unwrap(), "all");
+    fn only_what_is_asked_for_is_compiled() {
+        for (line, expected) in [
+            ("run vision classify a.jpg", "vision"),
+            ("run vision classify --device cuda:1", "vision,cuda"),
+            ("train vision classify --device=wgpu", "vision,wgpu"),
+            ("run vision classify --device cuda --device cpu", "vision"),
+            ("run vision classify --device auto", "vision"),
+            ("run vision classify -- --device cuda", "vision"),
+            ("info face", "face"),
+            ("list", "all"),
+            ("data list", "all"),
+            ("data check vision classify photos", "vision"),
+            ("model import vision.pth --arch resnet18", "all"),
+        ] {
+            assert_eq!(features_of(line).unwrap(), expected, "{line}");
+        }
     }
 
     #[test]
-    fn a_near_miss_is_suggested() {
-        let message = ask("run visoin classify").unwrap_err().to_string();
-        assert!(message.contains("did you mean 'vision'"), "{message}");
-        assert!(!ask("run biology x").unwrap_err().to_string().contains("did you mean"));
+    fn a_wrong_pipeline_is_a_usage_error_with_a_suggestion() {
+        let error = features_of("run visoin classify").unwrap_err();
+        assert!(
+            error.is::<Usage>() && error.to_string().contains("did you mean 'vision'?"),
+            "{error}"
+        );
+        assert!(
+            features_of("run")
+                .unwrap_err()
+                .to_string()
+                .contains("face, vision")
+        );
+        assert!(features_of("run --help").is_err());
+    }
+
+    #[test]
+    fn bench_goes_to_criterion_or_to_pytorch() {
+        let bench = |line: &str| bench_args(&known(), &words(line));
+        assert_eq!(
+            bench("vision forward").unwrap(),
+            ("vision".into(), false, words("forward"))
+        );
+        assert_eq!(
+            bench("vision --against pytorch").unwrap(),
+            ("vision".into(), true, vec![])
+        );
+        assert_eq!(
+            bench("face --against=pytorch -x").unwrap(),
+            ("face".into(), true, words("-x"))
+        );
+        for wrong in ["", "visio", "vision --against", "vision --against torch"] {
+            assert!(bench(wrong).unwrap_err().is::<Usage>(), "{wrong}");
+        }
     }
 }
