@@ -37,6 +37,9 @@ pub const KEY_MAP: KeyMap = KeyMap {
     dropped: &["**.num_batches_tracked"],
 };
 
+/// Channels of the last convolution.
+const TOP_CHANNELS: usize = 1280;
+
 /// Configuration of [`EfficientNetLite`].
 #[derive(Config, Debug)]
 pub struct EfficientNetLiteConfig {
@@ -44,9 +47,6 @@ pub struct EfficientNetLiteConfig {
     pub stages: Vec<StageConfig>,
     /// Dropout before the last layer.
     pub dropout: f64,
-    /// Channels of the last convolution.
-    #[config(default = 1280)]
-    pub top_channels: usize,
     /// Largest probability of dropping a block's branch.
     #[config(default = 0.2)]
     pub drop_path: f64,
@@ -95,11 +95,11 @@ impl EfficientNetLiteConfig {
     /// Three stages of 8 to 24 channels.
     pub fn tiny() -> Self {
         let stages = [
-            [1, 3, 1, 8, 8, 1],
+            [1, 3, 1, 32, 8, 1],
             [4, 3, 2, 8, 16, 2],
             [4, 5, 2, 16, 24, 2],
         ];
-        Self::new(stages.map(StageConfig::of).to_vec(), 0.1).with_top_channels(64)
+        Self::new(stages.map(StageConfig::of).to_vec(), 0.1)
     }
 
     /// A model with He-normal convolutions.
@@ -124,9 +124,9 @@ impl EfficientNetLiteConfig {
                 .init(device),
             blocks: stages.into_iter().flatten().collect(),
             top: style
-                .conv([last.out_channels, self.top_channels], 1, 1)
+                .conv([last.out_channels, TOP_CHANNELS], 1, 1)
                 .init(device),
-            head: PoolHeadConfig::new(self.top_channels, self.num_classes)
+            head: PoolHeadConfig::new(TOP_CHANNELS, self.num_classes)
                 .with_dropout(self.dropout)
                 .with_init(LinearInit::FanOut)
                 .init(device),
