@@ -129,10 +129,10 @@ fn bench_args(known: &[String], args: &[OsString]) -> Result<(String, bool, Vec<
     while let Some(arg) = rest.next() {
         match arg.to_str() {
             Some("--against") => {
-                against = Some(rest.next().and_then(|v| v.to_str()).unwrap_or_default())
+                against = Some(rest.next().and_then(|v| v.to_str()).unwrap_or_default());
             }
             Some(word) if word.starts_with("--against=") => {
-                against = word.strip_prefix("--against=")
+                against = word.strip_prefix("--against=");
             }
             _ => others.push(arg.clone()),
         }

@@ -156,15 +156,17 @@ fn find(word: &str) -> Result<(&'static str, &'static str, &'static str)> {
 }
 
 fn help() -> String {
-    let mut text =
-        String::from("cargo xtask <verb> …\n\nWork (compiles only the pipeline asked for):\n");
-    for (index, (word, args, about)) in VERBS.iter().enumerate() {
-        if index == NUM_LAUNCHED {
-            text += "\nChores:\n";
-        }
-        text += &format!("  {:<48}{about}\n", format!("{word} {args}"));
-    }
-    text + "\nA verb's own options: cargo xtask <verb> <pipeline> <task> --help\n"
+    let line = |(word, args, about): &(&str, &str, &str)| {
+        let left = format!("{word} {args}");
+        format!("  {left:<48}{about}\n")
+    };
+    let (launched, chores) = VERBS.split_at(NUM_LAUNCHED);
+    format!(
+        "cargo xtask <verb> …\n\nWork (compiles only the pipeline asked for):\n{}\nChores:\n{}\n\
+         A verb's own options: cargo xtask <verb> <pipeline> <task> --help\n",
+        launched.iter().map(line).collect::<String>(),
+        chores.iter().map(line).collect::<String>(),
+    )
 }
 
 fn help_of(word: &str) -> Result<String> {

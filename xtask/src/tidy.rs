@@ -27,7 +27,8 @@ struct Tree {
     /// By path from the root, with `/`.
     files: BTreeMap<String, File>,
     packages: Vec<Package>,
-    /// Dependencies with their features, as each kind of command builds them; the first builds all.
+    /// burn and its dependencies with their features, as each kind of command builds them; the
+    /// first builds all.
     builds: Vec<(String, BTreeSet<String>)>,
 }
 
@@ -199,49 +200,54 @@ fn read_package(base: &str, package: &Value) -> Package {
     }
 }
 
-/// The dependencies that the whole-workspace test, each pipeline's launch and the benches build.
+/// What the whole-workspace test, each pipeline's launch and the benches build of burn and of all
+/// that it stands on: the long part of a cold build.
 fn builds(root: &Path, packages: &[Package]) -> Result<Vec<(String, BTreeSet<String>)>> {
-    let mut commands = vec![vec![
-        "--workspace",
-        "--features",
-        "panoply-datasets/tables",
-        "-e",
-        "normal,build,dev",
-    ]];
+    let below_burn = tree(root, &["-p", "burn", "-e", "normal,build", "-f", "{p}"])?;
+    let mut commands = vec![vec!["--workspace", "--features", "panoply-datasets/tables"]];
     let pipelines = packages
         .iter()
         .filter_map(|p| p.folder.strip_prefix("pipelines/"));
-    for pipeline in pipelines {
-        let runner = [
+    commands.extend(pipelines.map(|pipeline| {
+        vec![
             "-p",
             "panoply-runner",
             "--no-default-features",
             "--features",
             pipeline,
-        ];
-        commands.push([&runner[..], &["-e", "normal,build"]].concat());
-    }
-    commands.push(vec!["-p", "panoply-benches", "-e", "normal,build,dev"]);
-    let read = |args: Vec<&str>| {
-        let tree = [
-            &["tree", "--prefix", "none", "--no-dedupe", "-f", "{p} {f}"],
-            &args[..],
         ]
-        .concat();
-        let text = cargo(root, &tree)?;
-        let ours: Vec<String> = packages.iter().map(|p| format!("{} ", p.name)).collect();
-        let foreign = text
-            .lines()
-            .filter(|line| !ours.iter().any(|name| line.starts_with(name)));
+    }));
+    commands.push(vec!["-p", "panoply-benches"]);
+    let read = |args: Vec<&str>| {
+        let edges = if args[1] == "panoply-runner" {
+            "normal,build"
+        } else {
+            "normal,build,dev"
+        };
+        let units = tree(
+            root,
+            &[&args[..], &["-e", edges, "-f", "{p} | {f}"]].concat(),
+        )?;
+        let package = |unit: &str| {
+            unit.split(" | ")
+                .next()
+                .is_some_and(|p| below_burn.contains(p))
+        };
         Ok((
             args.join(" "),
-            foreign
-                .map(|line| line.trim().to_string())
-                .filter(|l| !l.is_empty())
-                .collect(),
+            units.into_iter().filter(|unit| package(unit)).collect(),
         ))
     };
     commands.into_iter().map(read).collect()
+}
+
+/// The lines of `cargo tree`, each once.
+fn tree(root: &Path, args: &[&str]) -> Result<BTreeSet<String>> {
+    let text = cargo(root, &[&["tree", "--prefix", "none"], args].concat())?;
+    let lines = text
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)").trim().to_string());
+    Ok(lines.filter(|line| !line.is_empty()).collect())
 }
 
 #[cfg(test)]

@@ -48,8 +48,8 @@ impl Task for TaskName {
         })
     }
 
-    // Also: `train`, `eval`, `explain` with `explain_methods`, `import` with `architectures`,
-    // `export`. A verb that is left out answers `Error::Unsupported`.
+    // Also: `train`, `eval`, `check_data`, `explain` (with `explain_methods`), `import` (with
+    // `architectures`), `export`. A verb that is left out answers `Error::Unsupported`.
 }
 
 #[cfg(test)]

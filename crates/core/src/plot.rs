@@ -46,7 +46,7 @@ impl Series {
 ///
 /// No series, empty series and single points are drawn as such; gaps stay gaps.
 pub fn line_chart(title: &str, x_label: &str, y_label: &str, series: &[Series]) -> Result<String> {
-    let drawn = Drawn::new(series, |y| y.is_finite());
+    let drawn = Drawn::new(series, f64::is_finite);
     let (x, y) = (drawn.x_range(), linear_range(drawn.y));
     canvas(720, 360, title, |root| {
         draw_lines(root, [title, x_label, y_label], &drawn, x, y)
@@ -271,9 +271,10 @@ where
     for (index, runs) in drawn.runs.iter().enumerate() {
         let colour = PALETTE[index % PALETTE.len()];
         for run in runs {
-            let stroke = match is_noisy(run) {
-                true => colour.mix(0.45).stroke_width(4),
-                false => colour.stroke_width(7),
+            let stroke = if is_noisy(run) {
+                colour.mix(0.45).stroke_width(4)
+            } else {
+                colour.stroke_width(7)
             };
             chart
                 .draw_series(LineSeries::new(run.iter().copied(), stroke))

@@ -323,3 +323,8 @@ pub trait Task: Sync {
         Err(Error::Unsupported { task: self.name().into(), verb: "model export" })
     }
 }
+
+/// What `cargo xtask new task` writes, so that it always compiles.
+#[cfg(test)]
+#[path = "../../../xtask/templates/task.rs"]
+pub mod template;

@@ -8,7 +8,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Device, Distribution, Gradients, Tensor, TensorData},
 };
-use panoply_core::weights;
+use panoply_core::{Result, weights};
 use panoply_testkit::Golden;
 use panoply_vision::models::{
     Backbone, BackboneConfig, StageConfig, architectures, efficientnet::EfficientNetConfig,
@@ -28,19 +28,21 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// Compares stem, stages and logits of a tiny model, unfolded and folded.
-fn check_tiny(name: &str, mut model: Backbone) {
+fn check_tiny(name: &str, mut model: Backbone) -> Result<()> {
     let device = Device::flex();
-    model
-        .load(&fixture(&format!("{name}.weights.safetensors")))
-        .unwrap();
-    let mut golden = Golden::open(&fixture(&format!("{name}.outputs.safetensors"))).unwrap();
-    let x = golden.tensor::<4>("input", &device).unwrap();
+    model.load(&fixture(&format!("{name}.weights.safetensors")))?;
+    let mut golden = Golden::open(&fixture(&format!("{name}.outputs.safetensors")))?;
+    let x = golden.tensor::<4>("input", &device)?;
     let mut last = None;
     for (stage, y) in model.stages(x.clone()) {
         golden.check(&stage, &y, TOLERANCE);
         last = Some(y);
     }
-    golden.check("logits", &model.head(last.unwrap()), TOLERANCE);
+    golden.check(
+        "logits",
+        &model.head(last.expect("a network has stages")),
+        TOLERANCE,
+    );
     golden.check("logits", &model.forward(x.clone()), TOLERANCE);
     golden.check("logits", &model.fold().forward(x), TOLERANCE);
     // The input is not an output; all else was compared, the logits three times.
@@ -49,6 +51,7 @@ fn check_tiny(name: &str, mut model: Backbone) {
         golden.passed().len() + golden.mismatches().len()
     );
     golden.finish();
+    Ok(())
 }
 
 fn tiny_resnet(config: ResNetConfig) -> Backbone {
@@ -56,63 +59,63 @@ fn tiny_resnet(config: ResNetConfig) -> Backbone {
 }
 
 #[test]
-fn resnet_with_basic_blocks() {
+fn resnet_with_basic_blocks() -> Result<()> {
     check_tiny(
         "resnet_basic",
         tiny_resnet(ResNetConfig::new([1; 4], false).with_width(6)),
-    );
+    )
 }
 
 #[test]
-fn resnet_with_bottlenecks() {
+fn resnet_with_bottlenecks() -> Result<()> {
     check_tiny(
         "resnet_bottleneck",
         tiny_resnet(ResNetConfig::new([1, 2, 1, 1], true).with_width(4)),
-    );
+    )
 }
 
 #[test]
-fn resnet_version_1() {
+fn resnet_version_1() -> Result<()> {
     let config = ResNetConfig {
         layers: [1, 2, 1, 1],
         ..ResNetConfig::resnet50_v1()
     };
-    check_tiny("resnet_v1", tiny_resnet(config.with_width(4)));
+    check_tiny("resnet_v1", tiny_resnet(config.with_width(4)))
 }
 
 #[test]
-fn resnet_with_a_small_stem_on_grey_images() {
+fn resnet_with_a_small_stem_on_grey_images() -> Result<()> {
     let config = ResNetConfig::tiny().with_width(4).with_in_channels(1);
-    check_tiny("resnet_small_stem", tiny_resnet(config));
+    check_tiny("resnet_small_stem", tiny_resnet(config))
 }
 
 #[test]
-fn efficientnet() {
+fn efficientnet() -> Result<()> {
     let config = EfficientNetConfig::tiny()
         .with_norm_eps(1e-3)
         .with_num_classes(10);
     check_tiny(
         "efficientnet",
         Backbone::EfficientNet(config.init(&Device::flex())),
-    );
+    )
 }
 
 #[test]
-fn efficientnet_lite_on_an_odd_size() {
+fn efficientnet_lite_on_an_odd_size() -> Result<()> {
     let config = EfficientNetLiteConfig::tiny().with_num_classes(10);
     check_tiny(
         "efficientnet_lite",
         Backbone::EfficientNetLite(config.init(&Device::flex())),
-    );
+    )
 }
 
 #[test]
-fn mobilenet_v2() {
+fn mobilenet_v2() -> Result<()> {
     let config = MobileNetV2Config::tiny().with_num_classes(10);
     check_tiny(
         "mobilenet_v2",
         Backbone::MobileNetV2(config.init(&Device::flex())),
-    );
+    )
 }
 
 /// Numbers in [-1, 1): `uniform` of reference.py.
@@ -167,10 +170,10 @@ fn formula_weights(model: &Backbone) -> Vec<u8> {
     let views = tensors.iter().map(|(key, shape, bytes)| {
         (
             key,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes).expect("4 bytes an element"),
         )
     });
-    safetensors::serialize(views, None).unwrap()
+    safetensors::serialize(views, None).expect("views are valid")
 }
 
 /// Compares 64 samples and the statistics of each stage, and all logits, relative to the largest
@@ -178,7 +181,7 @@ fn formula_weights(model: &Backbone) -> Vec<u8> {
 fn check_large(golden: &mut Golden, prefix: &str, model: &Backbone, x: Tensor<4>) {
     let mut last = None;
     for (stage, y) in model.stages(x) {
-        let values: Vec<f64> = y.clone().into_data().try_into_vec_as().unwrap();
+        let values: Vec<f64> = y.try_to_vec_as().expect("the CPU can be read");
         let n = values.len();
         let samples: Vec<f64> = (0..64).map(|i| values[i * n / 64]).collect();
         let mean = values.iter().sum::<f64>() / n as f64;
@@ -200,17 +203,17 @@ fn check_large(golden: &mut Golden, prefix: &str, model: &Backbone, x: Tensor<4>
         );
         last = Some(y);
     }
-    let logits = model.head(last.unwrap());
+    let logits = model.head(last.expect("a network has stages"));
     let largest = f64::from(logits.clone().abs().max().into_scalar::<f32>());
     golden.check(&format!("{prefix}logits"), &logits, TOLERANCE * largest);
 }
 
-fn check_full_size(name: &str) {
+fn check_full_size(name: &str) -> Result<()> {
     let device = Device::flex();
-    let mut golden = Golden::open(&fixture("full_size.safetensors")).unwrap();
-    let mut model = BackboneConfig::new(name, 1000, 3).init(&device).unwrap();
+    let mut golden = Golden::open(&fixture("full_size.safetensors"))?;
+    let mut model = BackboneConfig::new(name, 1000, 3).init(&device)?;
     let weights = formula_weights(&model);
-    model.load_bytes(&weights, name).unwrap();
+    model.load_bytes(&weights, name)?;
     check_large(
         &mut golden,
         &format!("{name}/"),
@@ -223,31 +226,32 @@ fn check_full_size(name: &str) {
         .count();
     assert_eq!(golden.passed().len() + golden.mismatches().len(), expected);
     golden.finish();
+    Ok(())
 }
 
 #[test]
-fn full_size_resnet18() {
-    check_full_size("resnet18");
+fn full_size_resnet18() -> Result<()> {
+    check_full_size("resnet18")
 }
 
 #[test]
-fn full_size_resnet50() {
-    check_full_size("resnet50");
+fn full_size_resnet50() -> Result<()> {
+    check_full_size("resnet50")
 }
 
 #[test]
-fn full_size_efficientnet_b0() {
-    check_full_size("efficientnet_b0");
+fn full_size_efficientnet_b0() -> Result<()> {
+    check_full_size("efficientnet_b0")
 }
 
 #[test]
-fn full_size_efficientnet_lite0() {
-    check_full_size("efficientnet_lite0");
+fn full_size_efficientnet_lite0() -> Result<()> {
+    check_full_size("efficientnet_lite0")
 }
 
 #[test]
-fn full_size_mobilenet_v2() {
-    check_full_size("mobilenet_v2");
+fn full_size_mobilenet_v2() -> Result<()> {
+    check_full_size("mobilenet_v2")
 }
 
 #[test]

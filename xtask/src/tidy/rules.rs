@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "one-build",
-        about: "run, bench and test build every dependency with the same features",
+        about: "run, bench and test build burn, and all that it stands on, with the same features",
         check: one_build,
     },
     Rule {
@@ -259,7 +259,7 @@ fn models_are_pure(tree: &Tree) -> Vec<String> {
 fn length(tree: &Tree) -> Vec<String> {
     let limit = |path: &str| match path {
         "ARCHITECTURE.md" => Some(MAX_MAP_LINES),
-        path if path.ends_with(".rs") => Some(MAX_LINES),
+        path if extension(path) == "rs" => Some(MAX_LINES),
         _ => None,
     };
     let mut breaches = Vec::new();
@@ -357,17 +357,17 @@ fn manifests(tree: &Tree) -> Vec<String> {
 }
 
 fn fixtures(tree: &Tree) -> Vec<String> {
-    let is_script = |path: &str| path.ends_with(".py") || path.ends_with(".sh");
+    let is_script = |path: &str| ["py", "sh"].contains(&extension(path));
     let mut breaches = BTreeSet::new();
     for (path, file) in &tree.files {
         let Some((above, below)) = path.split_once("/fixtures/") else {
             continue;
         };
         let root = format!("{above}/fixtures");
-        if path.ends_with(".py") && !file.text.contains("==") {
+        if extension(path) == "py" && !file.text.contains("==") {
             breaches.insert(format!("{path}: names no pinned version (package==1.2.3)"));
         }
-        if is_script(path) || path.ends_with(".md") {
+        if is_script(path) || extension(path) == "md" {
             continue;
         }
         let subfolder = below.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -411,6 +411,10 @@ fn changelog(tree: &Tree) -> Vec<String> {
     } else {
         vec!["CHANGELOG.md: no section '## Unreleased'".into()]
     }
+}
+
+fn extension(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 /// Lines that are not comments, numbered from 1.

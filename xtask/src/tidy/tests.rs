@@ -191,17 +191,17 @@ fn metrics_know_no_tensors() {
     catches("no-tensors", "metrics", |t| {
         t.packages[1]
             .dependencies
-            .push(("burn-tensor".into(), false))
+            .push(("burn-tensor".into(), false));
     });
     catches("no-tensors", "xtask", |t| {
-        t.packages[7].dependencies.push(("burn".into(), true))
+        t.packages[7].dependencies.push(("burn".into(), true));
     });
 }
 
 #[test]
 fn libraries_choose_no_backend() {
     catches("backends", "vision/Cargo.toml: has the feature cuda", |t| {
-        t.packages[4].features.push("cuda".into())
+        t.packages[4].features.push("cuda".into());
     });
     let mut tree = tidy_tree();
     tree.packages[5].features.push("cuda".into());

@@ -15,7 +15,8 @@ pub struct AttentionConfig {
     pub hidden_size: usize,
     /// Number of heads; divides `hidden_size`.
     pub num_heads: usize,
-    /// Features of the memory that keys and values are made of, where they differ from the queries'.
+    /// Features of the memory that keys and values are made of, where they differ from the
+    /// queries'.
     pub memory_size: Option<usize>,
     /// What scores are multiplied by; `1 / sqrt(head_size)` unless given.
     pub scale: Option<f64>,
@@ -30,12 +31,12 @@ pub struct AttentionConfig {
     pub init: LinearInit,
 }
 
-/// Scaled dot-product attention over several heads (Vaswani et al., "Attention Is All You Need", 2017),
-/// of a sequence over itself or over a memory.
+/// Scaled dot-product attention over several heads (Vaswani et al., "Attention Is All You Need",
+/// 2017), of a sequence over itself or over a memory.
 ///
-/// Should be created with [`AttentionConfig`]. On a plain device it runs burn's fused operation; on an
-/// autodiff device the composed one, which alone has dropout. Both give the same numbers; a query
-/// that may attend to nothing gets zeros.
+/// Should be created with [`AttentionConfig`]. On a plain device it runs burn's fused operation;
+/// on an autodiff device the composed one, which alone has dropout. Both give the same numbers; a
+/// query that may attend to nothing gets zeros.
 #[derive(Module, Debug)]
 pub struct Attention {
     /// Makes the queries.
@@ -79,8 +80,8 @@ impl AttentionInput {
         self
     }
 
-    /// Adds `bias`, `[batch or 1, heads or 1, query_len, memory_len]`, to the scores: a relative position
-    /// bias, or a mask with minus infinity where a query must not look.
+    /// Adds `bias`, `[batch or 1, heads or 1, query_len, memory_len]`, to the scores: a relative
+    /// position bias, or a mask with minus infinity where a query must not look.
     #[must_use]
     pub fn bias(mut self, bias: Tensor<4>) -> Self {
         self.bias = Some(bias);

@@ -14,8 +14,8 @@ pub struct DropPathConfig {
 }
 
 /// Drops a residual branch for whole samples during training (Huang et al., "Deep Networks with
-/// Stochastic Depth", 2016; torchvision's `StochasticDepth` in mode `row`) and scales what it keeps by
-/// `1 / (1 - prob)`. At inference it is the identity.
+/// Stochastic Depth", 2016; torchvision's `StochasticDepth` in mode `row`) and scales what it
+/// keeps by `1 / (1 - prob)`. At inference it is the identity.
 ///
 /// Should be created with [`DropPathConfig`]. The device's generator draws the samples.
 #[derive(Module, Debug)]

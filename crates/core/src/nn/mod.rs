@@ -1,14 +1,15 @@
 //! The blocks that models are made of, each written once.
 //!
-//! Each is `XConfig -> init(&Device) -> X -> forward`. A model calls no burn layer for which a block
-//! exists here, so that the functions of [`ops`], through which every convolution and every
+//! Each is `XConfig -> init(&Device) -> X -> forward`. A model calls no burn layer for which a
+//! block exists here, so that the functions of [`ops`], through which every convolution and every
 //! linear layer goes, are the one place to put a faster kernel under all models at once.
 //!
 //! Training or inference: batch norm, dropout and drop path act as in training only where the input
 //! lives on an autodiff device *and* the module's training flag is set. A model made on a plain
-//! device, or `model.valid()`, therefore uses running statistics and drops nothing; to differentiate a
-//! model in inference mode (explanation), give an autodiff input to `model.valid()`.
-//! For the fastest inference fold the norms into the convolutions: [`ConvNorm::fold`].
+//! device, or `model.valid()`, therefore uses running statistics and drops nothing; to
+//! differentiate a model in inference mode (explanation), give an autodiff input to
+//! `model.valid()`. For the fastest inference fold the norms into the convolutions:
+//! [`ConvNorm::fold`].
 
 mod activation;
 mod attention;

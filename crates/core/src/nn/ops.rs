@@ -2,6 +2,7 @@
 
 use super::Activation;
 use burn::{
+    module::Param,
     nn::{BatchNorm, Linear, conv::Conv2d},
     tensor::{
         Tensor,
@@ -19,7 +20,8 @@ pub enum Padding {
     #[default]
     Half,
     /// TensorFlow's SAME: the output has `ceil(input / stride)` rows, and an odd total puts the
-    /// larger half at the bottom and right. Depends on the input's size, so it is computed in `forward`.
+    /// larger half at the bottom and right. Depends on the input's size, so it is computed in
+    /// `forward`.
     Same,
 }
 
@@ -71,7 +73,7 @@ pub fn conv_norm_act(
         conv.dilation,
         conv.groups,
     );
-    let bias = conv.bias.as_ref().map(|b| b.val());
+    let bias = conv.bias.as_ref().map(Param::val);
     let x = conv2d(x, conv.weight.val(), bias, options);
     let x = match norm {
         Some(norm) => batch_norm(x, norm),

@@ -23,8 +23,9 @@ pub struct SqueezeExciteConfig {
     pub gate: Activation,
 }
 
-/// Channel attention (Hu et al., "Squeeze-and-Excitation Networks", 2018), laid out as torchvision's
-/// `SqueezeExcitation`: `x * gate(fc2(activation(fc1(mean(x)))))`, both layers 1x1 convolutions.
+/// Channel attention (Hu et al., "Squeeze-and-Excitation Networks", 2018), laid out as
+/// torchvision's `SqueezeExcitation`: `x * gate(fc2(activation(fc1(mean(x)))))`, both layers 1x1
+/// convolutions.
 ///
 /// Should be created with [`SqueezeExciteConfig`].
 #[derive(Module, Debug)]

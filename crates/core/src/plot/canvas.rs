@@ -241,12 +241,14 @@ pub(crate) fn number(value: f64) -> String {
     if size < 1e-15 {
         return "0".into();
     }
-    let trim = |text: String| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
-        false => text,
+    let trim = |text: String| {
+        if text.contains('.') {
+            return text.trim_end_matches('0').trim_end_matches('.').to_string();
+        }
+        text
     };
     match size {
-        s if s < 1e-3 || s >= 1e12 => {
+        s if !(1e-3..1e12).contains(&s) => {
             let text = format!("{value:.3e}");
             let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             format!("{}e{exponent}", trim(mantissa.into()))

@@ -30,22 +30,21 @@ pub fn confusion_matrix(counts: &[Vec<u64>], labels: &[String]) -> Result<String
     let layout = MatrixLayout::new(labels);
     let total: u64 = counts.iter().flatten().sum();
     let right: u64 = (0..n).map(|i| counts[i][i]).sum();
-    let title = match total {
-        0 => "Confusion matrix: no samples".to_string(),
-        _ => {
-            let percent = 100.0 * right as f64 / total as f64;
-            // Rounding may not turn a miss into perfection.
-            let shown = if right < total {
-                percent.min(99.99)
-            } else {
-                percent
-            };
-            format!(
-                "Accuracy {shown:.2} % ({} of {})",
-                grouped(right),
-                grouped(total)
-            )
-        }
+    let title = if total == 0 {
+        "Confusion matrix: no samples".to_string()
+    } else {
+        let percent = 100.0 * right as f64 / total as f64;
+        // Rounding may not turn a miss into perfection.
+        let shown = if right < total {
+            percent.min(99.99)
+        } else {
+            percent
+        };
+        format!(
+            "Accuracy {shown:.2} % ({} of {})",
+            grouped(right),
+            grouped(total)
+        )
     };
     canvas(layout.width(), layout.height(), &title, |root| {
         text(root, &title, (16, 24), Font::title())?;

@@ -1,4 +1,6 @@
 //! The report as one page: no script, no font, no other file.
+//!
+//! `let _ = writeln!(…)`: writing to a `String` cannot fail.
 
 use super::{Curves, DataStage, EpochRow, NetworkStage, OptimiserStage, Report};
 use crate::{
@@ -6,6 +8,7 @@ use crate::{
     plot::{Series, bars, escape, grouped, line_chart, number},
 };
 use serde_json::Value;
+use std::fmt::Write;
 
 /// Rows of a table that are shown unfolded.
 const UNFOLDED: usize = 24;
@@ -101,8 +104,9 @@ fn data(data: &DataStage) -> Result<String> {
     } else {
         let class = if gate.num_errors > 0 { "bad" } else { "muted" };
         let (errors, warnings) = (gate.num_errors, gate.num_warnings);
-        html += &format!(
-            "<p class=\"{class}\">Data gate: {errors} error(s), {warnings} warning(s).</p>\n"
+        let _ = writeln!(
+            html,
+            "<p class=\"{class}\">Data gate: {errors} error(s), {warnings} warning(s).</p>"
         );
     }
     if !gate.findings.is_empty() {
@@ -110,7 +114,7 @@ fn data(data: &DataStage) -> Result<String> {
             .findings
             .iter()
             .map(|line| format!("<li>{}</li>", escape(line)));
-        html += &format!("<ul>{}</ul>\n", items.collect::<String>());
+        let _ = writeln!(html, "<ul>{}</ul>", items.collect::<String>());
     }
     if let Some(split) = data
         .splits
@@ -333,7 +337,7 @@ fn how(report: &Report) -> String {
     let run = &report.run;
     let mut html = String::from("<section>\n<h2>How it was run</h2>\n");
     if !run.command.is_empty() {
-        html += &format!("<pre>{}</pre>\n", escape(&run.command.join(" ")));
+        let _ = writeln!(html, "<pre>{}</pre>", escape(&run.command.join(" ")));
     }
     let mut rows = vec![
         ("seed", run.seed.to_string()),
@@ -392,9 +396,12 @@ fn facts(rows: &[(&str, &str)]) -> String {
 
 /// A table; a header that begins with `# ` makes a column of numbers.
 fn table(headers: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let class = |index: usize| match headers.get(index).is_some_and(|h| h.starts_with("# ")) {
-        true => " class=\"n\"",
-        false => "",
+    let class = |index: usize| {
+        if headers.get(index).is_some_and(|h| h.starts_with("# ")) {
+            " class=\"n\""
+        } else {
+            ""
+        }
     };
     let cells = |tag: &str, cells: &mut dyn Iterator<Item = String>| -> String {
         let cell = |(index, text): (usize, String)| {
@@ -410,7 +417,7 @@ fn table(headers: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
         cells("th", &mut names.into_iter())
     );
     for row in rows {
-        html += &format!("<tr>{}</tr>\n", cells("td", &mut row.into_iter()));
+        let _ = writeln!(html, "<tr>{}</tr>", cells("td", &mut row.into_iter()));
     }
     html + "</table></div>\n"
 }

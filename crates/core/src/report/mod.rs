@@ -173,19 +173,19 @@ pub struct ActivationRow {
     /// Stage.
     pub stage: String,
     /// Mean of the finite values.
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub mean: f64,
     /// Their standard deviation (divided by n).
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub std: f64,
     /// Their minimum.
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub min: f64,
     /// Their maximum.
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub max: f64,
     /// Fraction of values that are exactly zero.
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub zeros: f64,
     /// Number of values that are infinite or NaN.
     pub non_finite: usize,
@@ -224,10 +224,10 @@ pub struct LossStage {
     /// Formula in plain text.
     pub formula: String,
     /// Loss of the first optimiser step.
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub first: f64,
     /// Loss of the last.
-    #[serde(with = "numbers::one")]
+    #[serde(deserialize_with = "numbers::nan_for_null")]
     pub last: f64,
 }
 

@@ -1,28 +1,15 @@
 //! Numbers in JSON, which knows no NaN: what is not finite is written as `null` and read as NaN.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// A single number.
-pub(super) mod one {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, finite};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        value: &f64,
-        out: S,
-    ) -> Result<S::Ok, S::Error> {
-        finite(*value).serialize(out)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        input: D,
-    ) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(input)?.unwrap_or(f64::NAN))
-    }
+/// A single number, for `deserialize_with`; serde_json itself writes `null`.
+pub(super) fn nan_for_null<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or(f64::NAN))
 }
 
 /// Points of a curve, as `[[x, y], …]`.

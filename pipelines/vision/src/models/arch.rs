@@ -45,8 +45,8 @@ const NAMES: [&str; 24] = [
 
 /// Every architecture by name.
 ///
-/// `resnet50_v1` is Keras' variant; `resnet18_small`, `resnet_small` and `resnet_tiny` have a stem for
-/// images of 28 or 32 pixels.
+/// `resnet50_v1` is Keras' variant; `resnet18_small`, `resnet_small` and `resnet_tiny` have a stem
+/// for images of 28 or 32 pixels.
 pub fn architectures() -> &'static [&'static str] {
     &NAMES
 }

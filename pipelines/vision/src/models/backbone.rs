@@ -32,8 +32,8 @@ pub struct BackboneConfig {
     /// Dropout before the last layer, where it differs from the architecture's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
-    /// Largest probability of dropping a residual branch, where it differs from the architecture's own;
-    /// only EfficientNets have one.
+    /// Largest probability of dropping a residual branch, where it differs from the architecture's
+    /// own; only EfficientNets have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_path: Option<f64>,
 }
@@ -145,6 +145,7 @@ impl BackboneConfig {
 ///
 /// Keys in weight files are those of the network itself; the variant's name is not part of them.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process holds one or two")]
 pub enum Backbone {
     /// [`resnet`]
     ResNet(ResNet),
@@ -223,8 +224,8 @@ impl Backbone {
         }
     }
 
-    /// Folds the norms into the convolutions: the same numbers in fewer passes. For inference only; a
-    /// folded network cannot be saved in the published layout.
+    /// Folds the norms into the convolutions: the same numbers in fewer passes. For inference
+    /// only; a folded network cannot be saved in the published layout.
     #[must_use]
     pub fn fold(self) -> Self {
         match self {
@@ -267,8 +268,8 @@ impl Backbone {
         weights::save(self, path, self.key_map(), dtype)
     }
 
-    /// Patterns of the published keys of the head, for [`LoadOptions::allow_missing`]: what a checkpoint
-    /// with other classes does not provide.
+    /// Patterns of the published keys of the head, for [`LoadOptions::allow_missing`]: what a
+    /// checkpoint with other classes does not provide.
     pub fn head_keys(&self) -> &'static [&'static str] {
         match self {
             Self::ResNet(_) => &["fc.{}"],
@@ -342,6 +343,21 @@ mod tests {
                 .map(|(a, b)| (a - b).abs());
             assert!(largest.fold(0.0, f32::max) < 1e-5);
         }
+    }
+
+    #[test]
+    fn a_valid_network_is_differentiable_in_its_input_and_keeps_its_statistics() {
+        let device = Device::flex();
+        let model = tiny("efficientnet_tiny").init(&device).unwrap().valid();
+        let lifted = device.clone().autodiff();
+        let x = Tensor::<4>::random([1, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
+        let plain = model.forward(x.clone());
+        let x = Tensor::from_data(x.into_data(), &lifted).require_grad();
+        let logits = model.forward(x.clone());
+        let grads = logits.clone().sum().backward();
+        let largest = x.grad(&grads).unwrap().abs().max().into_scalar::<f32>();
+        assert!(largest.is_finite() && largest > 0.0, "{largest}");
+        assert!((logits.inner() - plain).abs().max().into_scalar::<f32>() < 1e-6);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! EfficientNet-B0 to B7: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
-//! Networks", 2019 (arXiv:1905.11946), in the layout and with the defaults of torchvision.
+//! EfficientNet-B0 to B7: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional
+//! Neural Networks", 2019 (arXiv:1905.11946), in the layout and with the defaults of torchvision.
 
 use super::mbconv::{BlockStyle, MbConv, StageConfig};
 use burn::{
@@ -192,6 +192,7 @@ impl EfficientNetConfig {
 
 /// An entry of torchvision's `features`.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model holds a few dozen")]
 enum Feature {
     /// The first and the last.
     Conv(ConvNorm),
@@ -250,8 +251,8 @@ impl EfficientNet {
         self.head.forward(features)
     }
 
-    /// As [`features`](Self::features); shows `visit` the output of `features.0` (the stem) and of each
-    /// `features.N` after it on the way.
+    /// As [`features`](Self::features); shows `visit` the output of `features.0` (the stem) and of
+    /// each `features.N` after it on the way.
     pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         self.features.iter().enumerate().fold(x, |x, (i, feature)| {
             let x = feature.forward(x);

@@ -1,9 +1,9 @@
-//! EfficientNet-Lite0 to Lite4: EfficientNet (arXiv:1905.11946) without squeeze-excite, with ReLU6, and
-//! with a stem, a head and first and last stages that are not scaled.
+//! EfficientNet-Lite0 to Lite4: EfficientNet (arXiv:1905.11946) without squeeze-excite, with
+//! ReLU6, and with a stem, a head and first and last stages that are not scaled.
 //!
-//! Layout of the PyTorch port `efficientnet_lite_pytorch` 0.1.0 of TensorFlow's `efficientnet/lite`.
-//! Convolutions pad as TensorFlow's SAME for the size of the input at hand; the port does so for the
-//! nominal input size, which is the same at that size.
+//! Layout of the PyTorch port `efficientnet_lite_pytorch` 0.1.0 of TensorFlow's
+//! `efficientnet/lite`. Convolutions pad as TensorFlow's SAME for the size of the input at hand;
+//! the port does so for the nominal input size, which is the same at that size.
 
 use super::mbconv::{BlockStyle, MbConv, StageConfig};
 use burn::{
@@ -171,8 +171,8 @@ impl EfficientNetLite {
         self.head.forward(features)
     }
 
-    /// As [`features`](Self::features); shows `visit` the output of the stem (`stem`), of each block
-    /// (`blocks.N`) and of the last convolution (`top`) on the way.
+    /// As [`features`](Self::features); shows `visit` the output of the stem (`stem`), of each
+    /// block (`blocks.N`) and of the last convolution (`top`) on the way.
     pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         let mut x = self.stem.forward(x);
         visit("stem", &x);

@@ -46,8 +46,8 @@ const STAGES: [[usize; 4]; 7] = [
 /// Configuration of [`MobileNetV2`].
 #[derive(Config, Debug)]
 pub struct MobileNetV2Config {
-    /// The stages as `[expansion, output channels, layers, stride]`; only the first has expansion 1, and
-    /// it has one layer.
+    /// The stages as `[expansion, output channels, layers, stride]`; only the first has expansion
+    /// 1, and it has one layer.
     pub stages: Vec<[usize; 4]>,
     /// Factor on all channels; the last convolution only grows with it.
     #[config(default = 1.0)]
@@ -110,6 +110,7 @@ impl MobileNetV2Config {
 
 /// An entry of torchvision's `features`.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model holds a few dozen")]
 enum Feature {
     /// The first and the last.
     Conv(ConvNorm),
@@ -168,8 +169,8 @@ impl MobileNetV2 {
         self.head.forward(features)
     }
 
-    /// As [`features`](Self::features); shows `visit` the output of `features.0` (the stem) and of each
-    /// `features.N` after it on the way.
+    /// As [`features`](Self::features); shows `visit` the output of `features.0` (the stem) and of
+    /// each `features.N` after it on the way.
     pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         self.features.iter().enumerate().fold(x, |x, (i, feature)| {
             let x = feature.forward(x);

@@ -1,8 +1,8 @@
 //! ResNet: He et al., "Deep Residual Learning for Image Recognition", 2015 (arXiv:1512.03385).
 //!
-//! Layout and defaults are torchvision's `ResNet`: version 1.5, which puts a bottleneck's stride into
-//! its 3x3 convolution. Options give the paper's version 1 as Keras has it (stride in the first 1x1,
-//! convolutions with bias) and a stem for images of 28 or 32 pixels.
+//! Layout and defaults are torchvision's `ResNet`: version 1.5, which puts a bottleneck's stride
+//! into its 3x3 convolution. Options give the paper's version 1 as Keras has it (stride in the
+//! first 1x1, convolutions with bias) and a stem for images of 28 or 32 pixels.
 
 use burn::{
     config::Config,
@@ -40,6 +40,10 @@ pub const KEY_MAP: KeyMap = KeyMap {
 
 /// Configuration of [`ResNet`].
 #[derive(Config, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one published variant"
+)]
 pub struct ResNetConfig {
     /// Blocks in each of the four layers.
     pub layers: [usize; 4],
@@ -109,7 +113,8 @@ impl ResNetConfig {
             .with_norm_momentum(0.01)
     }
 
-    /// One basic block a layer, 32 to 256 channels, for images of 28 or 32 pixels; 1.2 M parameters.
+    /// One basic block a layer, 32 to 256 channels, for images of 28 or 32 pixels; 1.2 M
+    /// parameters.
     pub fn small() -> Self {
         Self::new([1; 4], false)
             .with_width(32)
