@@ -2,15 +2,16 @@
 
 use crate::Workload;
 use burn::{
-    module::Module,
+    lr_scheduler::module_lr_scheduler::ModuleLearningRate,
     nn::loss::CrossEntropyLossConfig,
     optim::{AdamWConfig, GradientsParams},
     tensor::{Device, Distribution, Int, Tensor},
 };
 use panoply_datasets::{bundled, image::decode};
 use panoply_vision::{
-    models::{Architecture, Backbone},
+    models::{Backbone, BackboneConfig},
     preprocess::Preprocessing,
+    tasks::classify::published_preprocessing,
 };
 
 /// Every workload, in the order of measurement. The suffix is the batch size.
@@ -33,38 +34,54 @@ pub fn workload(name: &str) -> Option<Workload> {
     let run = match what.split_once("preprocess") {
         Some(_) => preprocess(batch),
         None if what.starts_with("forward_") => forward(what.strip_prefix("forward_")?, batch),
-        None if what.starts_with("end_to_end_") => end_to_end(what.strip_prefix("end_to_end_")?, batch),
+        None if what.starts_with("end_to_end_") => {
+            end_to_end(what.strip_prefix("end_to_end_")?, batch)
+        }
         None => train_step(what.strip_prefix("train_step_")?, batch),
     };
     Some(Workload { name, batch, run })
 }
 
 fn photo() -> &'static [u8] {
-    let found = bundled::photos().iter().find(|(name, _)| *name == "rocket.jpg");
+    let found = bundled::photos()
+        .iter()
+        .find(|(name, _)| *name == "rocket.jpg");
     found.expect("rocket.jpg is bundled").1
 }
 
 fn tensor(preprocessing: &Preprocessing, batch: usize, device: &Device) -> Tensor<4> {
-    let photos: Vec<_> = (0..batch).map(|_| decode(photo(), "rocket.jpg").expect("a bundled photo decodes")).collect();
-    preprocessing.batch(&photos, device).expect("a bundled photo is preprocessed")
+    let photos: Vec<_> = (0..batch)
+        .map(|_| decode(photo(), "rocket.jpg").expect("a bundled photo decodes"))
+        .collect();
+    preprocessing
+        .batch(&photos, device)
+        .expect("a bundled photo is preprocessed")
 }
 
 fn preprocess(batch: usize) -> Box<dyn FnMut()> {
-    let preprocessing = architecture("resnet50").preprocessing();
+    let preprocessing = published("resnet50");
     Box::new(move || {
         tensor(&preprocessing, batch, &Device::flex());
     })
 }
 
-fn architecture(name: &str) -> &'static Architecture {
-    Architecture::find(name).expect("the benches name known architectures")
+fn known(architecture: &str, num_classes: usize) -> BackboneConfig {
+    BackboneConfig::new(architecture, num_classes, 3)
+}
+
+fn published(architecture: &str) -> Preprocessing {
+    published_preprocessing(&known(architecture, 1000))
+        .expect("the benches name known architectures")
 }
 
 /// A network with random weights, folded as for inference.
-fn network(name: &str) -> Backbone {
+fn network(architecture: &str) -> Backbone {
     let device = Device::flex();
     device.seed(0);
-    architecture(name).init(1000, 3, &device).expect("a known architecture").fold()
+    known(architecture, 1000)
+        .init(&device)
+        .expect("a known architecture")
+        .fold()
 }
 
 fn forward(name: &str, batch: usize) -> Box<dyn FnMut()> {
@@ -76,9 +93,12 @@ fn forward(name: &str, batch: usize) -> Box<dyn FnMut()> {
 }
 
 fn end_to_end(name: &str, batch: usize) -> Box<dyn FnMut()> {
-    let (network, preprocessing) = (network(name), architecture(name).preprocessing());
+    let (network, preprocessing) = (network(name), published(name));
     Box::new(move || {
-        network.forward(tensor(&preprocessing, batch, &Device::flex())).sum().into_scalar::<f32>();
+        network
+            .forward(tensor(&preprocessing, batch, &Device::flex()))
+            .sum()
+            .into_scalar::<f32>();
     })
 }
 
@@ -86,7 +106,7 @@ fn end_to_end(name: &str, batch: usize) -> Box<dyn FnMut()> {
 fn train_step(name: &str, batch: usize) -> Box<dyn FnMut()> {
     let device = Device::flex().autodiff();
     device.seed(0);
-    let mut network = Some(architecture(name).init(10, 3, &device).expect("a known architecture"));
+    let mut network = Some(known(name, 10).init(&device).expect("a known architecture"));
     let mut optimizer = AdamWConfig::new().init();
     let input = Tensor::<4>::random([batch, 3, 32, 32], Distribution::Default, &device);
     let classes = Tensor::<1, Int>::arange(0..batch as i64, &device).remainder_scalar(10);
@@ -95,7 +115,7 @@ fn train_step(name: &str, batch: usize) -> Box<dyn FnMut()> {
         let now = network.take().expect("put back after each step");
         let value = loss.forward(now.forward(input.clone()), classes.clone());
         let gradients = GradientsParams::from_grads(value.backward(), &now);
-        let now = optimizer.step(1e-3.into(), now, gradients);
+        let now = optimizer.step(ModuleLearningRate::from(1e-3), now, gradients);
         value.into_scalar::<f32>();
         network = Some(now);
     })

@@ -31,14 +31,18 @@ fn main() -> Result<()> {
 fn rounds(options: &[&str]) -> Result<usize> {
     match options {
         [] => Ok(10),
-        ["--rounds", n] => Ok(n.parse::<usize>().with_context(|| format!("--rounds {n}"))?.max(1)),
+        ["--rounds", n] => Ok(n
+            .parse::<usize>()
+            .with_context(|| format!("--rounds {n}"))?
+            .max(1)),
         _ => bail!("unknown options {options:?}; expected [--rounds N]"),
     }
 }
 
 /// Serves one workload over stdin/stdout: `go` → milliseconds of one call, `mem` → peak MiB.
 fn worker(name: &str) -> Result<()> {
-    let mut workload = vision::workload(name).with_context(|| format!("unknown workload {name}"))?;
+    let mut workload =
+        vision::workload(name).with_context(|| format!("unknown workload {name}"))?;
     let out = std::io::stdout();
     writeln!(out.lock(), "ready")?;
     for line in std::io::stdin().lock().lines() {
@@ -59,8 +63,12 @@ fn milliseconds(workload: &mut Workload) -> f64 {
 }
 
 fn peak_mib() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("peak memory is read from /proc (Linux)")?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).context("VmHWM")?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("peak memory is read from /proc (Linux)")?;
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmHWM:"))
+        .context("VmHWM")?;
     let kib: f64 = line.split_whitespace().nth(1).context("VmHWM")?.parse()?;
     Ok(kib / 1024.0)
 }
@@ -75,10 +83,20 @@ struct Peer {
 impl Peer {
     /// `None` if the program is absent or cannot serve (no torch); its stderr says why.
     fn start(program: &Path, args: &[&str]) -> Result<Option<Self>> {
-        let spawned = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let Ok(mut child) = spawned else { return Ok(None) };
+        let spawned = Command::new(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(mut child) = spawned else {
+            return Ok(None);
+        };
         let requests = child.stdin.take().context("stdin")?;
-        let mut peer = Self { requests, replies: BufReader::new(child.stdout.take().context("stdout")?), child };
+        let mut peer = Self {
+            requests,
+            replies: BufReader::new(child.stdout.take().context("stdout")?),
+            child,
+        };
         Ok((peer.reply()? == "ready").then_some(peer))
     }
 
@@ -91,7 +109,9 @@ impl Peer {
     fn ask(&mut self, request: &str) -> Result<f64> {
         writeln!(self.requests, "{request}")?;
         let reply = self.reply()?;
-        reply.parse().with_context(|| format!("reply '{reply}' to {request}"))
+        reply
+            .parse()
+            .with_context(|| format!("reply '{reply}' to {request}"))
     }
 }
 
@@ -104,7 +124,8 @@ impl Drop for Peer {
 }
 
 fn compare(rounds: usize) -> Result<()> {
-    let python = std::env::var_os("PANOPLY_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let python =
+        std::env::var_os("PANOPLY_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let own = std::env::current_exe()?;
     let mut out = std::io::stdout();
     writeln!(
@@ -113,9 +134,14 @@ fn compare(rounds: usize) -> Result<()> {
         "workload", "panoply ms", "pytorch ms", "ratio", "MiB", "MiB", "ratio"
     )?;
     for name in vision::NAMES {
-        let mut ours = Peer::start(&own, &["--worker", name])?.context("our own worker did not start")?;
+        let mut ours =
+            Peer::start(&own, &["--worker", name])?.context("our own worker did not start")?;
         let Some(mut theirs) = Peer::start(&python, &[WORKER, name])? else {
-            writeln!(out, "skipped: {} cannot run {WORKER} (Python with torch and torchvision; set PANOPLY_PYTHON)", python.display())?;
+            writeln!(
+                out,
+                "skipped: {} cannot run {WORKER} (Python with torch and torchvision; set PANOPLY_PYTHON)",
+                python.display()
+            )?;
             return Ok(());
         };
         let (mut a, mut b) = (Vec::new(), Vec::new());
@@ -137,7 +163,10 @@ fn compare(rounds: usize) -> Result<()> {
             mem_b / mem_a
         )?;
     }
-    writeln!(out, "ratio > 1: panoply is faster (or smaller); medians of {rounds} interleaved rounds")?;
+    writeln!(
+        out,
+        "ratio > 1: panoply is faster (or smaller); medians of {rounds} interleaved rounds"
+    )?;
     Ok(())
 }
 

@@ -28,7 +28,11 @@ pub fn select(name: &str) -> Result<Device> {
 }
 
 fn bad_index(name: &str) -> Error {
-    Error::input("--device", format!("'{name}' has no device number"), "cuda or cuda:0")
+    Error::input(
+        "--device",
+        format!("'{name}' has no device number"),
+        "cuda or cuda:0",
+    )
 }
 
 fn not_here(feature: &str, name: &str) -> Error {
@@ -47,7 +51,9 @@ fn accelerator() -> Option<Device> {
 fn cuda(index: usize) -> Option<Device> {
     use burn::tensor::DeviceType;
     // Enumerating initialises the driver, which panics where there is none.
-    let found = crate::guard("looking for CUDA devices", || Ok(Device::enumerate(DeviceType::Cuda).len()));
+    let found = crate::guard("looking for CUDA devices", || {
+        Ok(Device::enumerate(DeviceType::Cuda).len())
+    });
     matches!(found, Ok(n) if n > index).then(|| Device::cuda(index))
 }
 
@@ -61,7 +67,10 @@ fn wgpu() -> Option<Device> {
     use burn::tensor::DeviceKind;
     crate::guard("looking for a wgpu adapter", || {
         let device = Device::wgpu(DeviceKind::DefaultDevice);
-        device.sync().map_err(|e| Error::Internal { context: "wgpu".into(), message: e.to_string() })?;
+        device.sync().map_err(|e| Error::Internal {
+            context: "wgpu".into(),
+            message: e.to_string(),
+        })?;
         Ok(device)
     })
     .ok()
@@ -80,7 +89,12 @@ mod tests {
     fn cpu_is_always_there_and_wrong_names_are_named() {
         assert!(!select("cpu").unwrap().is_autodiff());
         assert!(select("auto").is_ok());
-        assert!(select("cpuu").unwrap_err().to_string().contains("did you mean 'cpu'"));
+        assert!(
+            select("cpuu")
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean 'cpu'")
+        );
         assert!(select("cuda:x").unwrap_err().to_string().contains("cuda:0"));
     }
 }

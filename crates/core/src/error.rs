@@ -61,7 +61,9 @@ pub enum Error {
         report: String,
     },
     /// The data gate refused a data set.
-    #[error("{location}: the data gate found {count} error(s): {report}; fix them or pass --accept-data-issues")]
+    #[error(
+        "{location}: the data gate found {count} error(s): {report}; fix them or pass --accept-data-issues"
+    )]
     Data {
         /// The data set.
         location: String,
@@ -98,18 +100,38 @@ pub enum Error {
 
 impl Error {
     /// A wrong value from outside.
-    pub fn input(location: impl Into<String>, what: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::Input { what: what.into(), location: location.into(), expected: expected.into() }
+    pub fn input(
+        location: impl Into<String>,
+        what: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Input {
+            what: what.into(),
+            location: location.into(),
+            expected: expected.into(),
+        }
     }
 
     /// An operating-system error at `path`; `action` is a verb ("read").
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { action, path: path.as_ref().to_path_buf(), source }
+        Self::Io {
+            action,
+            path: path.as_ref().to_path_buf(),
+            source,
+        }
     }
 
     /// A name outside a closed list; the message suggests the nearest one.
-    pub fn unknown<S: Into<String>>(kind: &'static str, name: &str, known: impl IntoIterator<Item = S>) -> Self {
-        Self::Unknown { kind, name: name.into(), known: known.into_iter().map(Into::into).collect() }
+    pub fn unknown<S: Into<String>>(
+        kind: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::Unknown {
+            kind,
+            name: name.into(),
+            known: known.into_iter().map(Into::into).collect(),
+        }
     }
 
     /// Process exit code: 2 for wrong usage or input, 130 after Ctrl-C, 1 for a failure of ours.
@@ -162,7 +184,10 @@ pub fn guard<T>(context: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
             .unwrap_or_else(|| "panic without a message".into());
-        Err(Error::Internal { context: context.into(), message })
+        Err(Error::Internal {
+            context: context.into(),
+            message,
+        })
     })
 }
 
@@ -172,16 +197,25 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_with_its_message() {
-        let e = guard("unit test", || -> Result<()> { panic!("shape {} != {}", 2, 3) }).unwrap_err();
+        let e = guard("unit test", || -> Result<()> {
+            panic!("shape {} != {}", 2, 3)
+        })
+        .unwrap_err();
         let text = e.to_string();
-        assert!(text.contains("unit test") && text.contains("shape 2 != 3"), "{text}");
+        assert!(
+            text.contains("unit test") && text.contains("shape 2 != 3"),
+            "{text}"
+        );
         assert_eq!(e.exit_code(), 1);
     }
 
     #[test]
     fn an_unknown_name_suggests_the_nearest() {
         let e = Error::unknown("recipe", "debgu", ["debug", "base"]);
-        assert_eq!(e.to_string(), "unknown recipe 'debgu' (did you mean 'debug'?); known: debug, base");
+        assert_eq!(
+            e.to_string(),
+            "unknown recipe 'debgu' (did you mean 'debug'?); known: debug, base"
+        );
         assert_eq!(e.exit_code(), 2);
     }
 }

@@ -25,6 +25,6 @@ pub mod weights;
 pub use error::{Error, Result, guard};
 pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
-    Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline, PredictOptions,
-    Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
+    Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
+    PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
 };

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    fmt,
-    fs,
+    fmt, fs,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -104,7 +103,11 @@ impl ModelFolder {
     /// A folder that exists and holds a `config.json`.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
-            return Err(Error::input(path.display().to_string(), "no such folder", "a model folder"));
+            return Err(Error::input(
+                path.display().to_string(),
+                "no such folder",
+                "a model folder",
+            ));
         }
         if !path.join(Self::CONFIG).is_file() {
             return Err(Error::input(
@@ -135,9 +138,17 @@ impl ModelFolder {
     /// The weights: `model.safetensors`, else its sharded index, else `pytorch_model.bin`.
     pub fn weights(&self) -> Result<PathBuf> {
         let names = [Self::WEIGHTS, Self::WEIGHTS_INDEX, Self::WEIGHTS_PYTORCH];
-        names.iter().map(|name| self.file(name)).find(|path| path.is_file()).ok_or_else(|| {
-            Error::input(self.path.display().to_string(), "no weights in it", names.join(" or "))
-        })
+        names
+            .iter()
+            .map(|name| self.file(name))
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
+                Error::input(
+                    self.path.display().to_string(),
+                    "no weights in it",
+                    names.join(" or "),
+                )
+            })
     }
 
     /// Reads one of its JSON files; `Ok(None)` if there is none.
@@ -148,9 +159,13 @@ impl ModelFolder {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("read", path, e)),
         };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|e| Error::input(path.display().to_string(), e.to_string(), "JSON with the fields of this file"))
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            Error::input(
+                path.display().to_string(),
+                e.to_string(),
+                "JSON with the fields of this file",
+            )
+        })
     }
 
     /// Writes one of its JSON files, atomically.
@@ -171,15 +186,20 @@ impl ModelFolder {
 
 /// Writes pretty JSON under a temporary name, then renames.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|e| Error::Internal { context: path.display().to_string(), message: e.to_string() })?;
+    let mut text = serde_json::to_vec_pretty(value).map_err(|e| Error::Internal {
+        context: path.display().to_string(),
+        message: e.to_string(),
+    })?;
     text.push(b'\n');
     write_atomic(path, &text)
 }
 
 /// Writes `bytes` under a temporary name in the same folder, syncs, then renames.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -189,7 +209,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.as_file()
+                .set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
@@ -203,7 +224,15 @@ mod tests {
 
     #[test]
     fn size_classes_have_inclusive_upper_bounds() {
-        let classes = [1_000_000, 1_000_001, 100_000_000, 100_000_001, 1_000_000_000, 1_000_000_001].map(SizeClass::of);
+        let classes = [
+            1_000_000,
+            1_000_001,
+            100_000_000,
+            100_000_001,
+            1_000_000_000,
+            1_000_000_001,
+        ]
+        .map(SizeClass::of);
         use SizeClass::{Beyond, Large, Medium, Small};
         assert_eq!(classes, [Small, Medium, Medium, Large, Large, Beyond]);
     }
@@ -211,8 +240,18 @@ mod tests {
     #[test]
     fn a_folder_without_config_says_so() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(ModelFolder::open(dir.path()).unwrap_err().to_string().contains("config.json"));
-        assert!(ModelFolder::open(&dir.path().join("x")).unwrap_err().to_string().contains("no such folder"));
+        assert!(
+            ModelFolder::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("config.json")
+        );
+        assert!(
+            ModelFolder::open(&dir.path().join("x"))
+                .unwrap_err()
+                .to_string()
+                .contains("no such folder")
+        );
     }
 
     #[test]
@@ -220,7 +259,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/a.json");
         write_json(&path, &vec![1, 2]).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap().split_whitespace().collect::<String>(), "[1,2]");
+        assert_eq!(
+            fs::read_to_string(&path)
+                .unwrap()
+                .split_whitespace()
+                .collect::<String>(),
+            "[1,2]"
+        );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

@@ -32,7 +32,10 @@ impl Interrupt {
                 std::process::exit(130);
             }
         })
-        .map_err(|e| Error::Internal { context: "Ctrl-C handler".into(), message: e.to_string() })?;
+        .map_err(|e| Error::Internal {
+            context: "Ctrl-C handler".into(),
+            message: e.to_string(),
+        })?;
         Ok(flag)
     }
 
@@ -64,10 +67,17 @@ impl Progress {
         if plain {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed}<{eta} {msg}");
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed}<{eta} {msg}");
         bar.set_style(style.unwrap_or_else(|_bad_template| ProgressStyle::default_bar()));
         bar.set_prefix(label.to_string());
-        Self { bar, label: label.into(), plain, started: Instant::now(), last_line: None }
+        Self {
+            bar,
+            label: label.into(),
+            plain,
+            started: Instant::now(),
+            last_line: None,
+        }
     }
 
     /// No output at all.
@@ -96,7 +106,10 @@ impl Progress {
             self.last_line = Some(Instant::now());
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             let eta = self.bar.eta().as_secs();
-            self.note(&format!("{} {done}/{total} eta {eta}s {message}", self.label));
+            self.note(&format!(
+                "{} {done}/{total} eta {eta}s {message}",
+                self.label
+            ));
         }
     }
 

@@ -12,7 +12,10 @@ pub fn apply_sets<R: Serialize + DeserializeOwned>(recipe: R, sets: &[String]) -
     if sets.is_empty() {
         return Ok(recipe);
     }
-    let internal = |e: serde_json::Error| Error::Internal { context: "recipe".into(), message: e.to_string() };
+    let internal = |e: serde_json::Error| Error::Internal {
+        context: "recipe".into(),
+        message: e.to_string(),
+    };
     let mut value = serde_json::to_value(&recipe).map_err(internal)?;
     for set in sets {
         let (path, text) = set
@@ -21,8 +24,13 @@ pub fn apply_sets<R: Serialize + DeserializeOwned>(recipe: R, sets: &[String]) -
         let slot = find(&mut value, path)?;
         *slot = serde_json::from_str(text).unwrap_or_else(|_not_json| Value::String(text.into()));
         // Read back after each edit, so that the error names the edit that broke it.
-        serde_json::from_value::<R>(value.clone())
-            .map_err(|e| Error::input(format!("--set {set}"), e.to_string(), "a value of the field's type"))?;
+        serde_json::from_value::<R>(value.clone()).map_err(|e| {
+            Error::input(
+                format!("--set {set}"),
+                e.to_string(),
+                "a value of the field's type",
+            )
+        })?;
     }
     serde_json::from_value(value).map_err(internal)
 }
@@ -32,7 +40,11 @@ fn find<'v>(root: &'v mut Value, path: &str) -> Result<&'v mut Value> {
     let mut here = root;
     for key in path.split('.') {
         let Value::Object(map) = here else {
-            return Err(Error::input(format!("--set {path}"), format!("'{key}' lies below a plain value"), "a shorter key"));
+            return Err(Error::input(
+                format!("--set {path}"),
+                format!("'{key}' lies below a plain value"),
+                "a shorter key",
+            ));
         };
         if !map.contains_key(key) {
             return Err(Error::unknown("recipe key", key, map.keys()));
@@ -58,7 +70,13 @@ mod tests {
         optimizer: Inner,
     }
     fn recipe() -> Outer {
-        Outer { epochs: 1, optimizer: Inner { lr: 0.1, name: "sgd".into() } }
+        Outer {
+            epochs: 1,
+            optimizer: Inner {
+                lr: 0.1,
+                name: "sgd".into(),
+            },
+        }
     }
     fn set(edit: &str) -> Result<Outer> {
         apply_sets(recipe(), &[edit.to_string()])
@@ -74,9 +92,22 @@ mod tests {
     #[test]
     fn wrong_edits_say_what_is_known() {
         let text = set("optimiser.lr=1").unwrap_err().to_string();
-        assert!(text.contains("did you mean 'optimizer'") && text.contains("epochs"), "{text}");
-        assert!(set("epochs=-1").unwrap_err().to_string().contains("--set epochs=-1"));
-        assert!(set("epochs").unwrap_err().to_string().contains("KEY.KEY=VALUE"));
+        assert!(
+            text.contains("did you mean 'optimizer'") && text.contains("epochs"),
+            "{text}"
+        );
+        assert!(
+            set("epochs=-1")
+                .unwrap_err()
+                .to_string()
+                .contains("--set epochs=-1")
+        );
+        assert!(
+            set("epochs")
+                .unwrap_err()
+                .to_string()
+                .contains("KEY.KEY=VALUE")
+        );
         assert!(set("epochs.x=1").is_err());
     }
 }

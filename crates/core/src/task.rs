@@ -20,7 +20,9 @@ impl Pipeline {
     /// The task called `name`, or an error that lists the known ones.
     pub fn task(&self, name: &str) -> Result<&'static dyn Task> {
         let found = self.tasks.iter().find(|task| task.name() == name);
-        found.copied().ok_or_else(|| Error::unknown("task", name, self.tasks.iter().map(|t| t.name())))
+        found
+            .copied()
+            .ok_or_else(|| Error::unknown("task", name, self.tasks.iter().map(|t| t.name())))
     }
 }
 
@@ -60,7 +62,10 @@ pub enum Payload {
 impl Input {
     /// An encoded file in memory.
     pub fn bytes(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), payload: Payload::Bytes(bytes.into()) }
+        Self {
+            name: name.into(),
+            payload: Payload::Bytes(bytes.into()),
+        }
     }
 
     /// Reads a file whole; the path becomes the name.
@@ -74,7 +79,11 @@ impl Input {
         match &self.payload {
             Payload::Bytes(bytes) => Ok(bytes),
             Payload::Text(_) => Err(Error::input(&self.name, "a text", "the bytes of a file")),
-            Payload::Row(_) => Err(Error::input(&self.name, "a JSON row", "the bytes of a file")),
+            Payload::Row(_) => Err(Error::input(
+                &self.name,
+                "a JSON row",
+                "the bytes of a file",
+            )),
         }
     }
 }
@@ -125,7 +134,11 @@ pub struct PredictOptions {
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { batch: 8, raw: false, artefacts: false }
+        Self {
+            batch: 8,
+            raw: false,
+            artefacts: false,
+        }
     }
 }
 
@@ -196,7 +209,11 @@ pub struct RunContext {
 impl RunContext {
     /// On the CPU, not interruptible, offline: what tests and benches use.
     pub fn cpu() -> Self {
-        Self { device: Device::flex(), interrupt: Interrupt::default(), offline: true }
+        Self {
+            device: Device::flex(),
+            interrupt: Interrupt::default(),
+            offline: true,
+        }
     }
 }
 
@@ -295,32 +312,56 @@ pub trait Task: Sync {
 
     /// Trains by a recipe.
     fn train(&self, _request: &TrainRequest, _context: &RunContext) -> Result<TrainOutcome> {
-        Err(Error::Unsupported { task: self.name().into(), verb: "train" })
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "train",
+        })
     }
 
     /// Scores a model on labelled data.
-    fn eval(&self, _model: &str, _data: &Path, _batch: usize, _context: &RunContext) -> Result<Evaluation> {
-        Err(Error::Unsupported { task: self.name().into(), verb: "eval" })
+    fn eval(
+        &self,
+        _model: &str,
+        _data: &Path,
+        _batch: usize,
+        _context: &RunContext,
+    ) -> Result<Evaluation> {
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "eval",
+        })
     }
 
     /// Runs the data gate on a data set and says what it found.
     fn check_data(&self, _data: &Path, _context: &RunContext) -> Result<Output> {
-        Err(Error::Unsupported { task: self.name().into(), verb: "data check" })
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "data check",
+        })
     }
 
     /// Shows why a model answered as it did.
     fn explain(&self, _request: &ExplainRequest, _context: &RunContext) -> Result<Output> {
-        Err(Error::Unsupported { task: self.name().into(), verb: "explain" })
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "explain",
+        })
     }
 
     /// Makes a model folder out of a published checkpoint file.
     fn import(&self, _file: &Path, _arch: &str, _out: &Path) -> Result<ModelCard> {
-        Err(Error::Unsupported { task: self.name().into(), verb: "model import" })
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "model import",
+        })
     }
 
     /// Writes a model folder's weights in the published layout `format`.
     fn export(&self, _model: &Path, _format: &str, _out: &Path) -> Result<PathBuf> {
-        Err(Error::Unsupported { task: self.name().into(), verb: "model export" })
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "model export",
+        })
     }
 }
 

@@ -325,7 +325,10 @@ mod tests {
             (2, 0, 0, 5)
         );
         assert_eq!(m.accuracy().unwrap(), 0.6);
-        assert_eq!(m.recall(Average::Macro).unwrap(), f64::midpoint(0.5, 2.0 / 3.0));
+        assert_eq!(
+            m.recall(Average::Macro).unwrap(),
+            f64::midpoint(0.5, 2.0 / 3.0)
+        );
         assert_eq!(
             m.per_class()[2],
             ClassScores {

@@ -3,12 +3,7 @@
 use crate::{model, verbs};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use panoply_core::{Error, Result, RunContext, device, progress::Interrupt};
-use std::{
-    ffi::OsString,
-    io::Write,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 /// One neural engine, six domains: run, train, evaluate and explain published models.
 #[derive(Parser, Debug)]
@@ -254,7 +249,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PANOPLY_LOG")
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("error"));
     // A second call in one process (tests) finds a subscriber in place: that one serves.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
@@ -276,7 +274,9 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Data(DataVerb::List { json }) => verbs::data_list(json),
         Verb::Data(DataVerb::Check { which, data, json }) => verbs::data_check(&which, &data, json),
         Verb::Model(ModelVerb::Import { file, arch, out }) => model::import(&file, &arch, &out),
-        Verb::Model(ModelVerb::Export { model, format, out }) => model::export(&model, &format, out.as_deref()),
+        Verb::Model(ModelVerb::Export { model, format, out }) => {
+            model::export(&model, &format, out.as_deref())
+        }
         Verb::Model(ModelVerb::Pull { name, offline }) => model::pull(&name, offline),
         Verb::Model(ModelVerb::Info { model, json }) => model::info(&model, json),
     }
@@ -295,7 +295,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         _ => {
             let text = error.render().to_string();
-            let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let parts: Vec<&str> = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect();
             say(&parts.join("; "));
             ExitCode::from(2)
         }

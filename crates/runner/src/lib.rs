@@ -23,5 +23,7 @@ pub const PIPELINES: &[&Pipeline] = &[
 /// The pipeline called `name`, or an error that lists the known ones.
 pub fn pipeline(name: &str) -> Result<&'static Pipeline> {
     let found = PIPELINES.iter().find(|pipeline| pipeline.name == name);
-    found.copied().ok_or_else(|| Error::unknown("pipeline", name, PIPELINES.iter().map(|p| p.name)))
+    found
+        .copied()
+        .ok_or_else(|| Error::unknown("pipeline", name, PIPELINES.iter().map(|p| p.name)))
 }

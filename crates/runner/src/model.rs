@@ -1,16 +1,24 @@
 //! `model import|export|pull|info`.
 
 use crate::{PIPELINES, pipeline, print};
-use panoply_core::{Error, ModelCard, ModelFolder, Result, Task, guard, hub::{self, Hub}};
+use panoply_core::{
+    Error, ModelCard, ModelFolder, Result, Task, guard,
+    hub::{self, Hub},
+};
 use serde_json::json;
 use std::path::Path;
 
 /// The task that knows an architecture.
 fn task_of_arch(arch: &str) -> Result<&'static dyn Task> {
-    let tasks = || PIPELINES.iter().flat_map(|pipeline| pipeline.tasks.iter().copied());
-    let knows = |task: &&'static dyn Task| task.architectures().iter().any(|(name, _)| name == arch);
+    let tasks = || {
+        PIPELINES
+            .iter()
+            .flat_map(|pipeline| pipeline.tasks.iter().copied())
+    };
+    let knows =
+        |task: &&'static dyn Task| task.architectures().iter().any(|(name, _)| name == arch);
     tasks().find(knows).ok_or_else(|| {
-        let known = tasks().flat_map(|task| task.architectures()).map(|(name, _)| name);
+        let known = tasks().flat_map(Task::architectures).map(|(name, _)| name);
         Error::unknown("architecture", arch, known)
     })
 }
@@ -25,10 +33,17 @@ pub(crate) fn import(file: &Path, arch: &str, out: &Path) -> Result<()> {
 pub(crate) fn export(model: &Path, format: &str, out: Option<&Path>) -> Result<()> {
     let folder = ModelFolder::open(model)?;
     let card = folder.card()?.ok_or_else(|| {
-        Error::input(model.display().to_string(), format!("no {} in it", ModelFolder::CARD), "a folder that Panoply wrote")
+        Error::input(
+            model.display().to_string(),
+            format!("no {} in it", ModelFolder::CARD),
+            "a folder that Panoply wrote",
+        )
     })?;
     let task = pipeline(&card.pipeline)?.task(&card.task)?;
-    let file = out.map_or_else(|| folder.file(&format!("{format}.safetensors")), Path::to_path_buf);
+    let file = out.map_or_else(
+        || folder.file(&format!("{format}.safetensors")),
+        Path::to_path_buf,
+    );
     let written = guard("exporting", || task.export(model, format, &file))?;
     print::line(&format!("wrote {}", written.display()))
 }
@@ -50,9 +65,14 @@ pub(crate) fn info(model: &Path, json: bool) -> Result<()> {
 fn describe(card: &ModelCard) -> Result<()> {
     print::line(&format!("  task         {} / {}", card.pipeline, card.task))?;
     print::line(&format!("  architecture {}", card.arch))?;
-    print::line(&format!("  parameters   {} (size class {})", card.num_params, card.size_class))?;
+    print::line(&format!(
+        "  parameters   {} (size class {})",
+        card.num_params, card.size_class
+    ))?;
     print::line(&format!("  labels       {}", card.labels.len()))?;
     print::line(&format!("  licence      {}", card.licence))?;
     print::line(&format!("  origin       {}", card.origin))?;
-    card.metrics.iter().try_for_each(|(name, value)| print::line(&format!("  {name:<12} {value:.4}")))
+    card.metrics
+        .iter()
+        .try_for_each(|(name, value)| print::line(&format!("  {name:<12} {value:.4}")))
 }

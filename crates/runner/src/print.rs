@@ -14,15 +14,33 @@ pub(crate) fn line(text: &str) -> Result<()> {
 /// Rows under their header, columns aligned: numbers right, text left.
 pub(crate) fn table(rows: &[Vec<String>]) -> Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter()
+            .filter_map(|r| r.get(c))
+            .map(|s| s.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let numeric = |c: usize| rows.iter().skip(1).filter_map(|r| r.get(c)).all(|s| s.trim_end_matches('%').parse::<f64>().is_ok());
+    let numeric = |c: usize| {
+        rows.iter()
+            .skip(1)
+            .filter_map(|r| r.get(c))
+            .all(|s| s.trim_end_matches('%').parse::<f64>().is_ok())
+    };
     let right: Vec<bool> = (0..columns).map(|c| rows.len() > 1 && numeric(c)).collect();
     for row in rows {
         let mut text = String::from(" ");
         for (c, cell) in row.iter().enumerate() {
             let pad = " ".repeat(widths[c] - cell.chars().count());
-            text += &if right[c] { format!(" {pad}{cell} ") } else { format!(" {cell}{pad} ") };
+            let (before, after) = if right[c] {
+                (&pad[..], "")
+            } else {
+                ("", &pad[..])
+            };
+            for part in [" ", before, cell, after, " "] {
+                text.push_str(part);
+            }
         }
         line(text.trim_end())?;
     }
@@ -30,13 +48,20 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Result<()> {
 }
 
 /// Writes artefacts into `folder`; an existing name gets a number, nothing is overwritten within one call.
-pub(crate) fn artefacts(folder: &Path, artefacts: &[Artefact], taken: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+pub(crate) fn artefacts(
+    folder: &Path,
+    artefacts: &[Artefact],
+    taken: &mut Vec<PathBuf>,
+) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for artefact in artefacts {
         let mut path = folder.join(&artefact.file_name);
         let mut number = 2;
         while taken.contains(&path) {
-            let (stem, rest) = artefact.file_name.split_once('.').unwrap_or((&artefact.file_name, ""));
+            let (stem, rest) = artefact
+                .file_name
+                .split_once('.')
+                .unwrap_or((&artefact.file_name, ""));
             path = folder.join(format!("{stem}-{number}.{rest}"));
             number += 1;
         }

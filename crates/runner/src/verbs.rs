@@ -7,7 +7,8 @@ use crate::{
     pipeline, print,
 };
 use panoply_core::{
-    Error, ExplainRequest, Output, PredictOptions, Result, RunContext, Task, TrainRequest, guard, progress::Progress,
+    Error, ExplainRequest, Output, PredictOptions, Result, RunContext, Task, TrainRequest, guard,
+    progress::Progress,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -22,14 +23,22 @@ fn find(which: &Which) -> Result<&'static dyn Task> {
 }
 
 pub(crate) fn list(json: bool) -> Result<()> {
-    let mut rows = vec![vec!["pipeline".to_string(), "task".into(), "what it does".into()]];
+    let mut rows = vec![vec![
+        "pipeline".to_string(),
+        "task".into(),
+        "what it does".into(),
+    ]];
     for pipeline in PIPELINES {
         for task in pipeline.tasks {
             if json {
                 let line = json!({ "pipeline": pipeline.name, "task": task.name(), "about": task.about() });
                 print::line(&line.to_string())?;
             }
-            rows.push(vec![pipeline.name.into(), task.name().into(), task.about().into()]);
+            rows.push(vec![
+                pipeline.name.into(),
+                task.name().into(),
+                task.about().into(),
+            ]);
         }
     }
     if json { Ok(()) } else { print::table(&rows) }
@@ -50,7 +59,9 @@ pub(crate) fn info(name: &str, task: Option<&str>) -> Result<()> {
 
 fn info_of_task(task: &dyn Task) -> Result<()> {
     print::line(&format!("\n{}: {}", task.name(), task.about()))?;
-    let session = guard("opening the default model", || task.open(task.default_model(), &RunContext::cpu()))?;
+    let session = guard("opening the default model", || {
+        task.open(task.default_model(), &RunContext::cpu())
+    })?;
     let card = session.card();
     print::line(&format!(
         "  default model: {} ({}, {} parameters, size class {}, licence {})",
@@ -64,12 +75,25 @@ fn info_of_task(task: &dyn Task) -> Result<()> {
     for recipe in task.recipes() {
         print::line(&format!("    {:<14} {}", recipe.name, recipe.about))?;
     }
-    print::line(&format!("  explain --method: {}", task.explain_methods().join(", ")))?;
+    print::line(&format!(
+        "  explain --method: {}",
+        task.explain_methods().join(", ")
+    ))?;
     print::line("  architectures (model import --arch):")?;
-    let mut rows = vec![vec![String::new(), "arch".into(), "parameters".into(), "size class".into()]];
+    let mut rows = vec![vec![
+        String::new(),
+        "arch".into(),
+        "parameters".into(),
+        "size class".into(),
+    ]];
     for (arch, params) in task.architectures() {
         let class = panoply_core::SizeClass::of(params);
-        rows.push(vec![String::new(), arch, params.to_string(), class.to_string()]);
+        rows.push(vec![
+            String::new(),
+            arch,
+            params.to_string(),
+            class.to_string(),
+        ]);
     }
     print::table(&rows)
 }
@@ -83,18 +107,27 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     };
     let examples = args.inputs.is_empty() && args.text.is_empty();
     // The first command of the README shows a picture; a folder of photos draws only when asked to.
-    let out = args.out.clone().or_else(|| (examples && !args.json).then(|| default_out(&args.which, "")));
+    let out = args
+        .out
+        .clone()
+        .or_else(|| (examples && !args.json).then(|| default_out(&args.which, "")));
     let context = args.place.context()?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
     let mut session = guard("opening the model", || task.open(model, &context))?;
-    let options = PredictOptions { batch: args.batch as usize, raw: args.raw, artefacts: out.is_some() };
+    let options = PredictOptions {
+        batch: args.batch as usize,
+        raw: args.raw,
+        artefacts: out.is_some(),
+    };
 
     let mut failures = Failures::default();
     let (mut taken, mut progress) = (Vec::new(), Progress::new("predict", sources.len() as u64));
     for chunk in sources.chunks(options.batch) {
         if context.interrupt.is_raised() {
             progress.finish();
-            return Err(Error::Interrupted { resume: "run again with the inputs that are left".into() });
+            return Err(Error::Interrupted {
+                resume: "run again with the inputs that are left".into(),
+            });
         }
         let (names, ready) = read(chunk, &mut failures);
         for (name, answer) in names.iter().zip(session.predict(&ready, &options)) {
@@ -127,7 +160,13 @@ fn read(chunk: &[Source], failures: &mut Failures) -> (Vec<String>, Vec<panoply_
     (names, ready)
 }
 
-fn show(name: &str, output: &Output, json: bool, out: Option<&Path>, taken: &mut Vec<PathBuf>) -> Result<()> {
+fn show(
+    name: &str,
+    output: &Output,
+    json: bool,
+    out: Option<&Path>,
+    taken: &mut Vec<PathBuf>,
+) -> Result<()> {
     let written = match out {
         Some(folder) => print::artefacts(folder, &output.artefacts, taken)?,
         None => Vec::new(),
@@ -157,10 +196,15 @@ impl Failures {
 
     /// The last error goes up and is printed there, unless an earlier one weighs more.
     fn into_result(mut self) -> Result<()> {
-        let Some(last) = self.0.pop() else { return Ok(()) };
+        let Some(last) = self.0.pop() else {
+            return Ok(());
+        };
         let ours = self.0.iter().any(|e| e.exit_code() == 1);
         if ours && last.exit_code() != 1 {
-            return Err(Error::Internal { context: "an earlier input".into(), message: last.to_string() });
+            return Err(Error::Internal {
+                context: "an earlier input".into(),
+                message: last.to_string(),
+            });
         }
         Err(last)
     }
@@ -171,7 +215,11 @@ pub(crate) fn train(args: &TrainArgs) -> Result<()> {
     let first = task.recipes().first().map(|recipe| recipe.name);
     let recipe = args.recipe.as_deref().or(first).unwrap_or_default();
     if !task.recipes().iter().any(|known| known.name == recipe) {
-        return Err(Error::unknown("recipe", recipe, task.recipes().iter().map(|r| r.name)));
+        return Err(Error::unknown(
+            "recipe",
+            recipe,
+            task.recipes().iter().map(|r| r.name),
+        ));
     }
     let out = args.resume.clone().or_else(|| args.out.clone());
     let request = TrainRequest {
@@ -185,7 +233,11 @@ pub(crate) fn train(args: &TrainArgs) -> Result<()> {
     };
     let context = args.place.context()?;
     let outcome = guard("training", || task.train(&request, &context))?;
-    let metrics: Map<String, Value> = outcome.metrics.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+    let metrics: Map<String, Value> = outcome
+        .metrics
+        .iter()
+        .map(|(k, v)| (k.clone(), json!(v)))
+        .collect();
     if args.json {
         let line = json!({ "model": outcome.model, "report": outcome.report, "metrics": metrics });
         return print::line(&line.to_string());
@@ -201,18 +253,29 @@ pub(crate) fn eval(args: &EvalArgs) -> Result<()> {
     let task = find(&args.which)?;
     let context = args.place.context()?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
-    let found = guard("evaluating", || task.eval(model, &args.data, args.batch as usize, &context))?;
-    let folder = args.out.clone().unwrap_or_else(|| default_out(&args.which, "-eval"));
+    let found = guard("evaluating", || {
+        task.eval(model, &args.data, args.batch as usize, &context)
+    })?;
+    let folder = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_out(&args.which, "-eval"));
     let written = print::artefacts(&folder, &found.artefacts, &mut Vec::new())?;
     if args.json {
         return print::line(&found.json.to_string());
     }
-    print::line(&format!("{model} on {} ({} samples)", args.data.display(), found.num_samples))?;
+    print::line(&format!(
+        "{model} on {} ({} samples)",
+        args.data.display(),
+        found.num_samples
+    ))?;
     for (name, value) in &found.metrics {
         print::line(&format!("  {name:<20} {value:.4}"))?;
     }
     print::table(&found.table)?;
-    written.iter().try_for_each(|path| print::line(&format!("  wrote {}", path.display())))
+    written
+        .iter()
+        .try_for_each(|path| print::line(&format!("  wrote {}", path.display())))
 }
 
 pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
@@ -220,16 +283,29 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     let known = task.explain_methods();
     let methods: Vec<&str> = match args.method.as_deref() {
         Some(method) if known.contains(&method) => vec![method],
-        Some(method) => return Err(Error::unknown("explain method", method, known.iter().copied())),
+        Some(method) => {
+            return Err(Error::unknown(
+                "explain method",
+                method,
+                known.iter().copied(),
+            ));
+        }
         None => known.to_vec(),
     };
     let sources = if args.inputs.is_empty() {
-        task.examples().into_iter().take(1).map(Source::Ready).collect()
+        task.examples()
+            .into_iter()
+            .take(1)
+            .map(Source::Ready)
+            .collect()
     } else {
         inputs::expand(task.input_kind(), &args.inputs, &[])?
     };
     let context = args.place.context()?;
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.which, "-explain"));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_out(&args.which, "-explain"));
     let mut taken = Vec::new();
     for source in &sources {
         for method in &methods {
@@ -247,18 +323,33 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
 }
 
 pub(crate) fn data_list(json: bool) -> Result<()> {
-    let mut rows = vec![["file", "bytes", "licence", "origin"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["file", "bytes", "licence", "origin"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for entry in panoply_datasets::bundled::manifest()? {
         if json {
             print::line(&json!(entry).to_string())?;
         }
-        rows.push(vec![entry.file, entry.bytes.to_string(), entry.licence, entry.origin]);
+        rows.push(vec![
+            entry.file,
+            entry.bytes.to_string(),
+            entry.licence,
+            entry.origin,
+        ]);
     }
     if json { Ok(()) } else { print::table(&rows) }
 }
 
 pub(crate) fn data_check(which: &Which, data: &Path, json: bool) -> Result<()> {
     let task = find(which)?;
-    let output = guard("checking data", || task.check_data(data, &RunContext::cpu()))?;
-    if json { print::line(&output.json.to_string()) } else { print::table(&output.table) }
+    let output = guard("checking data", || {
+        task.check_data(data, &RunContext::cpu())
+    })?;
+    if json {
+        print::line(&output.json.to_string())
+    } else {
+        print::table(&output.table)
+    }
 }

@@ -9,7 +9,11 @@ use std::{
 
 /// Runs the binary in `folder`.
 fn panoply(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_panoply")).args(args).current_dir(folder).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_panoply"))
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -23,7 +27,10 @@ fn refuses(folder: &Path, args: &[&str], words: &[&str]) {
     assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
     assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
     for word in words {
-        assert!(error.contains(word), "{args:?}: '{word}' is not in: {error}");
+        assert!(
+            error.contains(word),
+            "{args:?}: '{word}' is not in: {error}"
+        );
     }
 }
 
@@ -41,35 +48,55 @@ fn lists_and_describes() {
     let first: Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
     assert_eq!(first["pipeline"], "vision");
     let info = stdout(&panoply(dir.path(), &["info", "vision", "classify"]));
-    assert!(info.contains("4652008") && info.contains("medium") && info.contains("debug"), "{info}");
+    assert!(
+        info.contains("4652008") && info.contains("medium") && info.contains("debug"),
+        "{info}"
+    );
 }
 
 #[test]
 fn json_lines_hold_labels_and_raw_logits() {
     let dir = tempfile::tempdir().unwrap();
     let path = photo(dir.path(), "a.jpg");
-    let output = panoply(dir.path(), &["run", "vision", "classify", &path, "--json", "--raw", "--device", "cpu"]);
+    let output = panoply(
+        dir.path(),
+        &[
+            "run", "vision", "classify", &path, "--json", "--raw", "--device", "cpu",
+        ],
+    );
     assert_eq!(output.status.code(), Some(0));
     let line: Value = serde_json::from_str(stdout(&output).trim()).unwrap();
     assert_eq!(line["input"], path);
     assert_eq!(line["output"]["labels"].as_array().unwrap().len(), 5);
     assert_eq!(line["raw"]["logits"].as_array().unwrap().len(), 1000);
     assert!(line["output"]["labels"][0]["score"].as_f64().unwrap() > 0.3);
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "--json writes no pictures unasked");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "--json writes no pictures unasked"
+    );
 }
 
 #[test]
 fn standard_input_equals_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = photo(dir.path(), "a.jpg");
-    let from_file = stdout(&panoply(dir.path(), &["run", "vision", "classify", &path, "--json", "--raw"]));
+    let from_file = stdout(&panoply(
+        dir.path(),
+        &["run", "vision", "classify", &path, "--json", "--raw"],
+    ));
     let mut child = Command::new(env!("CARGO_BIN_EXE_panoply"))
         .args(["run", "vision", "classify", "-", "--json", "--raw"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&std::fs::read(&path).unwrap()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&std::fs::read(&path).unwrap())
+        .unwrap();
     let from_stdin = stdout(&child.wait_with_output().unwrap());
     let parse = |text: &str| serde_json::from_str::<Value>(text.trim()).unwrap()["raw"].clone();
     assert_eq!(parse(&from_file), parse(&from_stdin));
@@ -79,18 +106,68 @@ fn standard_input_equals_the_file() {
 fn wrong_usage_is_one_line_that_helps() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    refuses(here, &["run", "visoin", "classify"], &["visoin", "did you mean 'vision'"]);
-    refuses(here, &["run", "vision", "clasify"], &["did you mean 'classify'"]);
-    refuses(here, &["run", "vision", "classify", "--jsn"], &["--jsn", "--json"]);
-    refuses(here, &["run", "vision", "classify", "nowhere.jpg"], &["nowhere.jpg", "no such file"]);
-    refuses(here, &["run", "vision", "classify", "--model", "nothing"], &["nothing", "efficientnet-lite0"]);
-    refuses(here, &["run", "vision", "classify", "--device", "gpu"], &["gpu", "cuda"]);
-    refuses(here, &["train", "vision", "classify", "--recipe", "debgu"], &["did you mean 'debug'"]);
-    refuses(here, &["train", "vision", "classify", "--set", "fit.epoch=1"], &["did you mean 'epochs'"]);
-    refuses(here, &["train", "vision", "classify", "--recipe", "finetune"], &["--data"]);
-    refuses(here, &["explain", "vision", "classify", "--method", "gradcam"], &["did you mean 'grad-cam'"]);
-    refuses(here, &["model", "import", "x.pth", "--arch", "resnet5", "--out", "o"], &["did you mean 'resnet50'"]);
-    refuses(here, &["model", "info", "nowhere"], &["nowhere", "no such folder"]);
+    refuses(
+        here,
+        &["run", "visoin", "classify"],
+        &["visoin", "did you mean 'vision'"],
+    );
+    refuses(
+        here,
+        &["run", "vision", "clasify"],
+        &["did you mean 'classify'"],
+    );
+    refuses(
+        here,
+        &["run", "vision", "classify", "--jsn"],
+        &["--jsn", "--json"],
+    );
+    refuses(
+        here,
+        &["run", "vision", "classify", "nowhere.jpg"],
+        &["nowhere.jpg", "no such file"],
+    );
+    refuses(
+        here,
+        &["run", "vision", "classify", "--model", "nothing"],
+        &["nothing", "efficientnet-lite0"],
+    );
+    refuses(
+        here,
+        &["run", "vision", "classify", "--device", "gpu"],
+        &["gpu", "cuda"],
+    );
+    refuses(
+        here,
+        &["train", "vision", "classify", "--recipe", "debgu"],
+        &["did you mean 'debug'"],
+    );
+    refuses(
+        here,
+        &["train", "vision", "classify", "--set", "fit.epoch=1"],
+        &["did you mean 'epochs'"],
+    );
+    refuses(
+        here,
+        &["train", "vision", "classify", "--recipe", "finetune"],
+        &["--data"],
+    );
+    refuses(
+        here,
+        &["explain", "vision", "classify", "--method", "gradcam"],
+        &["did you mean 'grad-cam'"],
+    );
+    refuses(
+        here,
+        &[
+            "model", "import", "x.pth", "--arch", "resnet5", "--out", "o",
+        ],
+        &["did you mean 'resnet50'"],
+    );
+    refuses(
+        here,
+        &["model", "info", "nowhere"],
+        &["nowhere", "no such folder"],
+    );
 }
 
 #[test]
@@ -103,5 +180,8 @@ fn a_bad_file_is_named_and_the_others_are_answered() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(stdout(&output).lines().count(), 2);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.lines().count() == 1 && error.contains("b.jpg"), "{error}");
+    assert!(
+        error.lines().count() == 1 && error.contains("b.jpg"),
+        "{error}"
+    );
 }

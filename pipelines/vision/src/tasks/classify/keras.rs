@@ -42,8 +42,13 @@ pub(super) fn is_layers_model(file: &Path) -> bool {
 /// All tensors of the model at `file` under torchvision's names.
 pub(super) fn read(file: &Path) -> Result<BTreeMap<String, RawTensor>> {
     let text = fs::read_to_string(file).map_err(|e| Error::io("read", file, e))?;
-    let model: LayersModel = serde_json::from_str(&text)
-        .map_err(|e| Error::input(file.display().to_string(), e.to_string(), "a TensorFlow.js layers model"))?;
+    let model: LayersModel = serde_json::from_str(&text).map_err(|e| {
+        Error::input(
+            file.display().to_string(),
+            e.to_string(),
+            "a TensorFlow.js layers model",
+        )
+    })?;
     let mut tensors = BTreeMap::new();
     for group in model.weights_manifest {
         let bytes = shards(file, &group.paths)?;
@@ -53,8 +58,15 @@ pub(super) fn read(file: &Path) -> Result<BTreeMap<String, RawTensor>> {
             tensors.insert(name, tensor);
         }
         if at != bytes.len() {
-            let what = format!("its shards hold {} bytes, its manifest names {at}", bytes.len());
-            return Err(Error::input(file.display().to_string(), what, "shards as long as the manifest says"));
+            let what = format!(
+                "its shards hold {} bytes, its manifest names {at}",
+                bytes.len()
+            );
+            return Err(Error::input(
+                file.display().to_string(),
+                what,
+                "shards as long as the manifest says",
+            ));
         }
     }
     Ok(tensors)
@@ -65,9 +77,15 @@ fn shards(file: &Path, names: &[String]) -> Result<Vec<u8>> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let mut bytes = Vec::new();
     for name in names {
-        let plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]);
+        let plain = Path::new(name)
+            .components()
+            .eq([Component::Normal(name.as_ref())]);
         if !plain {
-            return Err(Error::input(file.display().to_string(), format!("shard name '{name}'"), "a file name without a folder"));
+            return Err(Error::input(
+                file.display().to_string(),
+                format!("shard name '{name}'"),
+                "a file name without a folder",
+            ));
         }
         let path = folder.join(name);
         bytes.extend(fs::read(&path).map_err(|e| Error::io("read", &path, e))?);
@@ -76,28 +94,75 @@ fn shards(file: &Path, names: &[String]) -> Result<Vec<u8>> {
 }
 
 /// The next tensor of a group, in torchvision's name and layout; moves `at` behind it.
-fn convert(file: &Path, entry: &Entry, bytes: &[u8], at: &mut usize) -> Result<(String, RawTensor)> {
-    let wrong = |what: String, expected: &str| Error::input(format!("{}: {}", file.display(), entry.name), what, expected);
+fn convert(
+    file: &Path,
+    entry: &Entry,
+    bytes: &[u8],
+    at: &mut usize,
+) -> Result<(String, RawTensor)> {
+    let wrong = |what: String, expected: &str| {
+        Error::input(
+            format!("{}: {}", file.display(), entry.name),
+            what,
+            expected,
+        )
+    };
     if entry.dtype != "float32" || entry.quantization.is_some() {
-        return Err(wrong(format!("dtype {} (quantised: {})", entry.dtype, entry.quantization.is_some()), "plain float32"));
+        return Err(wrong(
+            format!(
+                "dtype {} (quantised: {})",
+                entry.dtype,
+                entry.quantization.is_some()
+            ),
+            "plain float32",
+        ));
     }
     let count: usize = entry.shape.iter().product();
     let end = *at + 4 * count;
-    let raw = bytes.get(*at..end).ok_or_else(|| wrong(format!("its shards end at byte {}", bytes.len()), "complete shards"))?;
+    let raw = bytes.get(*at..end).ok_or_else(|| {
+        wrong(
+            format!("its shards end at byte {}", bytes.len()),
+            "complete shards",
+        )
+    })?;
     *at = end;
-    let data: Vec<f32> = raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let data: Vec<f32> = raw
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect();
     let (layer, leaf) = entry.name.rsplit_once('/').unwrap_or((&entry.name, ""));
-    let module = module(layer).ok_or_else(|| wrong("an unknown layer".into(), "a layer of Keras' ResNet-50"))?;
+    let module = module(layer)
+        .ok_or_else(|| wrong("an unknown layer".into(), "a layer of Keras' ResNet-50"))?;
     let (leaf, shape, data) = match (leaf, entry.shape.as_slice()) {
-        ("kernel", &[h, w, c_in, c_out]) => ("weight", vec![c_out, c_in, h, w], kernel(&data, [h, w, c_in, c_out], module == "conv1")),
-        ("kernel", &[d_in, d_out]) => ("weight", vec![d_out, d_in], kernel(&data, [1, 1, d_in, d_out], false)),
+        ("kernel", &[h, w, c_in, c_out]) => (
+            "weight",
+            vec![c_out, c_in, h, w],
+            kernel(&data, [h, w, c_in, c_out], module == "conv1"),
+        ),
+        ("kernel", &[d_in, d_out]) => (
+            "weight",
+            vec![d_out, d_in],
+            kernel(&data, [1, 1, d_in, d_out], false),
+        ),
         ("bias" | "beta", shape) => ("bias", shape.to_vec(), data),
         ("gamma", shape) => ("weight", shape.to_vec(), data),
         ("moving_mean", shape) => ("running_mean", shape.to_vec(), data),
         ("moving_variance", shape) => ("running_var", shape.to_vec(), data),
-        (leaf, shape) => return Err(wrong(format!("'{leaf}' of shape {shape:?}"), "a kernel, bias or batch-norm tensor")),
+        (leaf, shape) => {
+            return Err(wrong(
+                format!("'{leaf}' of shape {shape:?}"),
+                "a kernel, bias or batch-norm tensor",
+            ));
+        }
     };
-    Ok((format!("{module}.{leaf}"), RawTensor { shape, data, integer: false }))
+    Ok((
+        format!("{module}.{leaf}"),
+        RawTensor {
+            shape,
+            data,
+            integer: false,
+        },
+    ))
 }
 
 /// `[height, width, in, out]` to `[out, in, height, width]`, the input channels reversed if `flip`.
@@ -122,7 +187,10 @@ fn module(layer: &str) -> Option<String> {
         "fc1000" => return Some("fc".into()),
         _ => {}
     }
-    let (kind, rest) = layer.strip_prefix("res").map(|r| ("conv", r)).or_else(|| layer.strip_prefix("bn").map(|r| ("bn", r)))?;
+    let (kind, rest) = layer
+        .strip_prefix("res")
+        .map(|r| ("conv", r))
+        .or_else(|| layer.strip_prefix("bn").map(|r| ("bn", r)))?;
     let (block, branch) = rest.split_once("_branch")?;
     let mut chars = block.chars();
     let stage = chars.next()?.to_digit(10)?.checked_sub(1)?;
@@ -143,7 +211,10 @@ mod tests {
 
     #[test]
     fn layers_are_named_as_torchvision_names_them() {
-        assert_eq!(module("res2a_branch1").as_deref(), Some("layer1.0.downsample.0"));
+        assert_eq!(
+            module("res2a_branch1").as_deref(),
+            Some("layer1.0.downsample.0")
+        );
         assert_eq!(module("bn5c_branch2b").as_deref(), Some("layer4.2.bn2"));
         assert_eq!(module("bn_conv1").as_deref(), Some("bn1"));
         assert_eq!(module("dense_1"), None);
@@ -152,12 +223,26 @@ mod tests {
     #[test]
     fn kernels_are_transposed_and_flipped() {
         // [h=1, w=2, in=2, out=1]: pixel 0 = (1, 2), pixel 1 = (3, 4)
-        assert_eq!(kernel(&[1., 2., 3., 4.], [1, 2, 2, 1], false), [1., 3., 2., 4.]);
-        assert_eq!(kernel(&[1., 2., 3., 4.], [1, 2, 2, 1], true), [2., 4., 1., 3.]);
+        assert_eq!(
+            kernel(&[1., 2., 3., 4.], [1, 2, 2, 1], false),
+            [1., 3., 2., 4.]
+        );
+        assert_eq!(
+            kernel(&[1., 2., 3., 4.], [1, 2, 2, 1], true),
+            [2., 4., 1., 3.]
+        );
     }
 
-    fn write_model(folder: &Path, manifest: &str, shard: &[u8]) -> Result<BTreeMap<String, RawTensor>> {
-        fs::write(folder.join("model.json"), format!(r#"{{"weightsManifest":{manifest}}}"#)).unwrap();
+    fn write_model(
+        folder: &Path,
+        manifest: &str,
+        shard: &[u8],
+    ) -> Result<BTreeMap<String, RawTensor>> {
+        fs::write(
+            folder.join("model.json"),
+            format!(r#"{{"weightsManifest":{manifest}}}"#),
+        )
+        .unwrap();
         fs::write(folder.join("a.bin"), shard).unwrap();
         read(&folder.join("model.json"))
     }
@@ -166,14 +251,20 @@ mod tests {
     fn broken_models_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let manifest = |name: &str, path: &str| {
-            format!(r#"[{{"paths":["{path}"],"weights":[{{"name":"{name}","shape":[2],"dtype":"float32"}}]}}]"#)
+            format!(
+                r#"[{{"paths":["{path}"],"weights":[{{"name":"{name}","shape":[2],"dtype":"float32"}}]}}]"#
+            )
         };
         let good = write_model(dir.path(), &manifest("bn_conv1/gamma", "a.bin"), &[0; 8]).unwrap();
         assert_eq!(good["bn1.weight"].shape, [2]);
         let fail = |m: &str, s: &[u8]| write_model(dir.path(), m, s).err().unwrap().to_string();
         assert!(fail(&manifest("bn_conv1/gamma", "a.bin"), &[0; 7]).contains("complete shards"));
-        assert!(fail(&manifest("bn_conv1/gamma", "a.bin"), &[0; 9]).contains("as long as the manifest"));
+        assert!(
+            fail(&manifest("bn_conv1/gamma", "a.bin"), &[0; 9]).contains("as long as the manifest")
+        );
         assert!(fail(&manifest("dense/gamma", "a.bin"), &[0; 8]).contains("unknown layer"));
-        assert!(fail(&manifest("bn_conv1/gamma", "../a.bin"), &[0; 8]).contains("without a folder"));
+        assert!(
+            fail(&manifest("bn_conv1/gamma", "../a.bin"), &[0; 8]).contains("without a folder")
+        );
     }
 }

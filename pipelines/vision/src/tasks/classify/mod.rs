@@ -17,15 +17,16 @@ mod report;
 mod samples;
 mod train;
 
-pub use classifier::{BUNDLED, Classifier, Label, Prediction};
-pub use recipe::{Recipe, RECIPES};
+pub use classifier::{BUNDLED, Classifier, Label, Prediction, published_preprocessing};
+pub use recipe::{RECIPES, Recipe};
 
 use crate::models::{BackboneConfig, architectures};
-use panoply_core::{
-    Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output, PredictOptions, Predictor,
-    RecipeInfo, Result, RunContext, Session, Task, TrainOutcome, TrainRequest, guard, weights,
-};
 use burn::tensor::Device;
+use panoply_core::{
+    Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
+    PredictOptions, Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome,
+    TrainRequest, guard, weights,
+};
 use panoply_datasets::{bundled, image::decode};
 use rayon::prelude::*;
 use serde_json::json;
@@ -52,13 +53,18 @@ impl Task for Classify {
     }
 
     fn examples(&self) -> Vec<Input> {
-        bundled::photos().iter().map(|(name, bytes)| Input::bytes(*name, *bytes)).collect()
+        bundled::photos()
+            .iter()
+            .map(|(name, bytes)| Input::bytes(*name, *bytes))
+            .collect()
     }
 
     fn architectures(&self) -> Vec<(String, usize)> {
         let count = |name: &&str| {
             // Weights are drawn when first used: counting them costs nothing.
-            let network = BackboneConfig::new(name, 1000, 3).init(&Device::flex()).ok()?;
+            let network = BackboneConfig::new(name, 1000, 3)
+                .init(&Device::flex())
+                .ok()?;
             Some((name.to_string(), weights::num_params(&network)))
         };
         architectures().iter().filter_map(count).collect()
@@ -80,7 +86,13 @@ impl Task for Classify {
         train::train(request, context)
     }
 
-    fn eval(&self, model: &str, data: &Path, batch: usize, context: &RunContext) -> Result<Evaluation> {
+    fn eval(
+        &self,
+        model: &str,
+        data: &Path,
+        batch: usize,
+        context: &RunContext,
+    ) -> Result<Evaluation> {
         eval::eval(&Classifier::open(model, context)?, data, batch, context)
     }
 
@@ -100,7 +112,11 @@ impl Task for Classify {
         let classifier = Classifier::from_folder(&ModelFolder::open(model)?, &Device::flex())?;
         let published = layout(&classifier.config.architecture);
         if format != published {
-            return Err(Error::unknown("layout for this architecture", format, [published]));
+            return Err(Error::unknown(
+                "layout for this architecture",
+                format,
+                [published],
+            ));
         }
         classifier.backbone.save(out, weights::SaveDtype::F32)?;
         Ok(out.into())
@@ -109,14 +125,19 @@ impl Task for Classify {
 
 /// The name of the layout that an architecture's weights are published in.
 fn layout(architecture: &str) -> &'static str {
-    if architecture.starts_with("efficientnet_lite") { "efficientnet-lite-pytorch" } else { "torchvision" }
+    if architecture.starts_with("efficientnet_lite") {
+        "efficientnet-lite-pytorch"
+    } else {
+        "torchvision"
+    }
 }
 
 /// Makes a model folder out of a checkpoint file.
 fn import(file: &Path, architecture: &str, out: &Path) -> Result<ModelCard> {
     if keras::is_layers_model(file) {
         let tensors = keras::read(file)?;
-        let folder = tempfile::tempdir().map_err(|e| Error::io("create", std::env::temp_dir(), e))?;
+        let folder =
+            tempfile::tempdir().map_err(|e| Error::io("create", std::env::temp_dir(), e))?;
         let converted = folder.path().join(ModelFolder::WEIGHTS);
         weights::write_tensors(&converted, &tensors, weights::SaveDtype::F32)?;
         return import_published(&converted, file, architecture, out);
@@ -125,19 +146,45 @@ fn import(file: &Path, architecture: &str, out: &Path) -> Result<ModelCard> {
 }
 
 /// `weights` holds the published layout; `origin` is what the user named.
-fn import_published(file: &Path, origin: &Path, architecture: &str, out: &Path) -> Result<ModelCard> {
+fn import_published(
+    file: &Path,
+    origin: &Path,
+    architecture: &str,
+    out: &Path,
+) -> Result<ModelCard> {
     let device = Device::flex();
-    let head = BackboneConfig::new(architecture, 1, 3).init(&device)?.head_keys()[0].replace("{}", "weight");
+    let head = BackboneConfig::new(architecture, 1, 3)
+        .init(&device)?
+        .head_keys()[0]
+        .replace("{}", "weight");
     let tensors = weights::read_tensors(file)?;
-    let num_classes = tensors.iter().find(|(key, _)| **key == head || key.ends_with(&format!(".{head}")));
-    let num_classes = num_classes.and_then(|(_, tensor)| tensor.shape.first().copied()).ok_or_else(|| {
-        Error::input(origin.display().to_string(), format!("no '{head}' in it"), format!("a checkpoint of {architecture}"))
-    })?;
+    let num_classes = tensors
+        .iter()
+        .find(|(key, _)| **key == head || key.ends_with(&format!(".{head}")));
+    let num_classes = num_classes
+        .and_then(|(_, tensor)| tensor.shape.first().copied())
+        .ok_or_else(|| {
+            Error::input(
+                origin.display().to_string(),
+                format!("no '{head}' in it"),
+                format!("a checkpoint of {architecture}"),
+            )
+        })?;
     let config = BackboneConfig::new(architecture, num_classes, 3);
     let mut backbone = config.init(&device)?;
     backbone.load(file)?;
-    let labels = if num_classes == 1000 { classifier::imagenet_labels() } else { Vec::new() };
-    let card = classifier::card(&config, &backbone, labels, "unknown", &origin.display().to_string());
+    let labels = if num_classes == 1000 {
+        classifier::imagenet_labels()
+    } else {
+        Vec::new()
+    };
+    let card = classifier::card(
+        &config,
+        &backbone,
+        labels,
+        "unknown",
+        &origin.display().to_string(),
+    );
     let preprocessing = classifier::published_preprocessing(&config)?;
     classifier::write_folder(out, &config, &backbone, &preprocessing, &card)?;
     Ok(card)
@@ -163,7 +210,8 @@ impl Session for ClassifySession {
 impl ClassifySession {
     /// Decodes in parallel, runs what decoded in one forward pass, keeps the order.
     fn predict_chunk(&self, inputs: &[Input], options: &PredictOptions) -> Vec<Result<Output>> {
-        let decode_one = |input: &Input| guard(&input.name, || decode(input.as_bytes()?, &input.name));
+        let decode_one =
+            |input: &Input| guard(&input.name, || decode(input.as_bytes()?, &input.name));
         let decoded: Vec<Result<image::RgbImage>> = inputs.par_iter().map(decode_one).collect();
         let mut good = Vec::new();
         let mut slots = Vec::new();
@@ -173,34 +221,61 @@ impl ClassifySession {
                 good.len() - 1
             }));
         }
-        let predictions = if good.is_empty() { Ok(Vec::new()) } else { self.run(&good) };
+        let predictions = if good.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.run(&good)
+        };
         let predictions = match predictions {
             Ok(predictions) => predictions,
             Err(e) => {
                 // The whole batch failed; every input of it says so.
                 let message = e.to_string();
-                let fail = |slot: Result<usize>| slot.and_then(|_| Err(Error::Internal { context: "classifying".into(), message: message.clone() }));
+                let fail = |slot: Result<usize>| {
+                    slot.and_then(|_| {
+                        Err(Error::Internal {
+                            context: "classifying".into(),
+                            message: message.clone(),
+                        })
+                    })
+                };
                 return slots.into_iter().map(fail).collect();
             }
         };
         let answer = |(input, slot): (&Input, Result<usize>)| {
             let at = slot?;
-            self.output(input, &good[at], &predictions[at], options)
+            Self::output(input, &good[at], &predictions[at], options)
         };
         inputs.iter().zip(slots).map(answer).collect()
     }
 
     fn run(&self, photos: &[image::RgbImage]) -> Result<Vec<Prediction>> {
-        guard("classifying", || self.0.postprocess(self.0.forward(self.0.preprocess(photos)?)?))
+        guard("classifying", || {
+            self.0
+                .postprocess(self.0.forward(self.0.preprocess(photos)?)?)
+        })
     }
 
-    fn output(&self, input: &Input, photo: &image::RgbImage, prediction: &Prediction, options: &PredictOptions) -> Result<Output> {
+    fn output(
+        input: &Input,
+        photo: &image::RgbImage,
+        prediction: &Prediction,
+        options: &PredictOptions,
+    ) -> Result<Output> {
         let mut table = vec![["", "label", "score"].map(String::from).to_vec()];
         for label in &prediction.labels {
-            table.push(vec![String::new(), label.label.clone(), format!("{:.4}", label.score)]);
+            table.push(vec![
+                String::new(),
+                label.label.clone(),
+                format!("{:.4}", label.score),
+            ]);
         }
         let artefacts = if options.artefacts {
-            let labels: Vec<(String, f64)> = prediction.labels.iter().map(|l| (l.label.clone(), l.score)).collect();
+            let labels: Vec<(String, f64)> = prediction
+                .labels
+                .iter()
+                .map(|l| (l.label.clone(), l.score))
+                .collect();
             vec![draw::annotated(photo, &labels, &stem(&input.name))?]
         } else {
             Vec::new()
@@ -219,5 +294,8 @@ fn stem(name: &str) -> String {
     if name == "-" {
         return "stdin".into();
     }
-    Path::new(name).file_stem().map_or_else(|| "picture".into(), |stem| stem.to_string_lossy().into_owned())
+    Path::new(name).file_stem().map_or_else(
+        || "picture".into(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }

@@ -72,14 +72,21 @@ impl Recipe {
             "debug" => Ok(Self::debug()),
             "fashion-mnist" => Ok(Self::fashion_mnist()),
             "finetune" => Ok(Self::finetune()),
-            _ => Err(Error::unknown("recipe", name, RECIPES.iter().map(|recipe| recipe.name))),
+            _ => Err(Error::unknown(
+                "recipe",
+                name,
+                RECIPES.iter().map(|recipe| recipe.name),
+            )),
         }
     }
 
     /// `cargo xtask train vision classify --recipe debug`: seconds on two cores.
     pub fn debug() -> Self {
         Self {
-            data: DataConfig { bundled: true, validation: 0.1 },
+            data: DataConfig {
+                bundled: true,
+                validation: 0.1,
+            },
             model: ModelConfig {
                 architecture: "resnet_tiny".into(),
                 in_channels: 1,
@@ -92,9 +99,15 @@ impl Recipe {
             fit: FitConfig {
                 epochs: 3,
                 batch_size: 50,
-                optimizer: OptimizerConfig { lr: 3e-3, ..OptimizerConfig::default() },
-                schedule: ScheduleConfig { warmup_epochs: 0.3, ..ScheduleConfig::default() },
-                best_metric: best("accuracy"),
+                optimizer: OptimizerConfig {
+                    lr: 3e-3,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    warmup_epochs: 0.3,
+                    ..ScheduleConfig::default()
+                },
+                best_metric: Some(best("accuracy")),
                 ..FitConfig::default()
             },
         }
@@ -104,13 +117,27 @@ impl Recipe {
     pub fn fashion_mnist() -> Self {
         let small = Self::debug();
         Self {
-            model: ModelConfig { architecture: "resnet_small".into(), ..small.model },
-            augment: AugmentConfig { horizontal_flip: 0.5, random_crop_padding: 2, ..AugmentConfig::default() },
+            model: ModelConfig {
+                architecture: "resnet_small".into(),
+                ..small.model
+            },
+            augment: AugmentConfig {
+                horizontal_flip: 0.5,
+                random_crop_padding: 2,
+                ..AugmentConfig::default()
+            },
             fit: FitConfig {
                 epochs: 12,
                 batch_size: 128,
-                optimizer: OptimizerConfig { lr: 4e-3, weight_decay: 0.02, ..OptimizerConfig::default() },
-                schedule: ScheduleConfig { warmup_epochs: 1.0, ..ScheduleConfig::default() },
+                optimizer: OptimizerConfig {
+                    lr: 4e-3,
+                    weight_decay: 0.02,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    warmup_epochs: 1.0,
+                    ..ScheduleConfig::default()
+                },
                 checkpoint_every_steps: Some(200),
                 ..small.fit
             },
@@ -121,7 +148,10 @@ impl Recipe {
     /// `cargo xtask train vision classify --recipe finetune --data FOLDER [--model MODEL]`.
     pub fn finetune() -> Self {
         Self {
-            data: DataConfig { bundled: false, validation: 0.2 },
+            data: DataConfig {
+                bundled: false,
+                validation: 0.2,
+            },
             model: ModelConfig {
                 architecture: "efficientnet_lite0".into(),
                 in_channels: 3,
@@ -129,7 +159,11 @@ impl Recipe {
                 pretrained: Some(super::BUNDLED.into()),
                 freeze_backbone: false,
             },
-            augment: AugmentConfig { horizontal_flip: 0.5, random_resized_crop: true, ..AugmentConfig::default() },
+            augment: AugmentConfig {
+                horizontal_flip: 0.5,
+                random_resized_crop: true,
+                ..AugmentConfig::default()
+            },
             label_smoothing: 0.1,
             fit: FitConfig {
                 epochs: 5,
@@ -140,15 +174,21 @@ impl Recipe {
                     weight_decay: 0.05,
                     ..OptimizerConfig::default()
                 },
-                schedule: ScheduleConfig { warmup_epochs: 0.5, ..ScheduleConfig::default() },
+                schedule: ScheduleConfig {
+                    warmup_epochs: 0.5,
+                    ..ScheduleConfig::default()
+                },
                 clip_norm: Some(1.0),
-                best_metric: best("accuracy"),
+                best_metric: Some(best("accuracy")),
                 ..FitConfig::default()
             },
         }
     }
 }
 
-fn best(metric: &str) -> Option<BestMetric> {
-    Some(BestMetric { name: metric.into(), mode: Mode::Max })
+fn best(metric: &str) -> BestMetric {
+    BestMetric {
+        name: metric.into(),
+        mode: Mode::Max,
+    }
 }

@@ -6,8 +6,8 @@ use panoply_core::{
     ModelCard, Result, RunContext, TrainRequest,
     fit::{Fitted, History},
     report::{
-        ActivationRow, Curves, DataStage, GateSummary, LossStage, NetworkStage, OptimiserStage, Report, RunStage,
-        SplitRow, StageShape, Timing, peak_memory_bytes, versions,
+        ActivationRow, Curves, DataStage, GateSummary, LossStage, NetworkStage, OptimiserStage,
+        Report, RunStage, SplitRow, StageShape, Timing, peak_memory_bytes, versions,
     },
 };
 use panoply_datasets::{
@@ -69,9 +69,17 @@ fn data_stage(run: &Trained<'_>) -> DataStage {
     let split = |name: &str, set: &ImageSet| SplitRow {
         name: name.into(),
         num_samples: set.len(),
-        classes: set.classes().iter().cloned().zip(set.class_counts().into_iter().map(|n| n as u64)).collect(),
+        classes: set
+            .classes()
+            .iter()
+            .cloned()
+            .zip(set.class_counts().into_iter().map(|n| n as u64))
+            .collect(),
     };
-    let mut splits = vec![split("train", &run.data.train), split("valid", &run.data.valid)];
+    let mut splits = vec![
+        split("train", &run.data.train),
+        split("valid", &run.data.valid),
+    ];
     splits.extend(run.data.test.as_ref().map(|test| split("test", test)));
     DataStage {
         source: run.data.train.location().into(),
@@ -88,7 +96,10 @@ fn data_stage(run: &Trained<'_>) -> DataStage {
 fn optimiser_stage(run: &Trained<'_>) -> OptimiserStage {
     let fit = &run.recipe.fit;
     OptimiserStage {
-        name: json!(fit.optimizer.name).as_str().unwrap_or_default().into(),
+        name: json!(fit.optimizer.name)
+            .as_str()
+            .unwrap_or_default()
+            .into(),
         config: json!(fit.optimizer),
         schedule: json!(fit.schedule),
         groups: Vec::new(),
@@ -107,19 +118,29 @@ fn timing(history: &History, num_samples: usize) -> Timing {
 }
 
 /// Shapes and activation statistics of the first images, stage by stage.
-fn observe(run: &Trained<'_>, context: &RunContext) -> Result<(Vec<StageShape>, Vec<ActivationRow>)> {
+fn observe(
+    run: &Trained<'_>,
+    context: &RunContext,
+) -> Result<(Vec<StageShape>, Vec<ActivationRow>)> {
     let set = &run.data.train;
-    let images = (0..set.len().min(OBSERVED)).map(|i| set.image(i)).collect::<Result<Vec<_>>>()?;
+    let images = (0..set.len().min(OBSERVED))
+        .map(|i| set.image(i))
+        .collect::<Result<Vec<_>>>()?;
     let input = run.preprocessing.batch(&images, &context.device)?;
     let (mut shapes, mut rows) = (Vec::new(), Vec::new());
     let mut note = |stage: &str, shape: Vec<usize>, values: Vec<f32>| {
-        shapes.push(StageShape { stage: stage.into(), shape });
+        shapes.push(StageShape {
+            stage: stage.into(),
+            shape,
+        });
         rows.push(ActivationRow::of(stage, &values));
     };
     note("input", input.dims().to_vec(), to_vec(input.clone())?);
     let backbone = &run.fitted.model.backbone;
     let mut seen = Vec::new();
-    let features = backbone.walk(input, &mut |stage, x| seen.push((stage.to_string(), x.clone())));
+    let features = backbone.walk(input, &mut |stage, x| {
+        seen.push((stage.to_string(), x.clone()));
+    });
     for (stage, x) in seen {
         note(&stage, x.dims().to_vec(), to_vec(x)?);
     }

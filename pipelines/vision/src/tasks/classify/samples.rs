@@ -42,7 +42,10 @@ impl Samples for ImageSamples<'_> {
             Some(augment) => augment.pixels(&image, self.preprocessing, seed),
             None => self.preprocessing.pixels(&image),
         };
-        let class = self.set.label(index).ok_or_else(|| Error::input(self.set.name(index), "no label", "a class"))?;
+        let class = self
+            .set
+            .label(index)
+            .ok_or_else(|| Error::input(self.set.name(index), "no label", "a class"))?;
         Ok(Sample { pixels, class })
     }
 }
@@ -73,17 +76,38 @@ impl Collate<Sample> for ImageCollate {
         let [channels, height, width] = self.shape;
         let classes: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
         let mut pixels = Vec::with_capacity(batch * channels * height * width);
-        samples.into_iter().for_each(|sample| pixels.extend(sample.pixels));
-        let mixed = self.mix.as_ref().and_then(|config| mix(config, &mut pixels, self.shape, &classes, self.num_classes, seed));
-        let targets = match mixed {
-            Some(soft) => Targets::Soft(Tensor::from_data(TensorData::new(soft, [batch, self.num_classes]), device)),
-            None => {
-                let indices: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
-                Targets::Classes(Tensor::<1, Int>::from_data(TensorData::new(indices, [batch]), device))
-            }
+        for sample in samples {
+            pixels.extend(sample.pixels);
+        }
+        let mixed = self.mix.as_ref().and_then(|config| {
+            mix(
+                config,
+                &mut pixels,
+                self.shape,
+                &classes,
+                self.num_classes,
+                seed,
+            )
+        });
+        let targets = if let Some(soft) = mixed {
+            Targets::Soft(Tensor::from_data(
+                TensorData::new(soft, [batch, self.num_classes]),
+                device,
+            ))
+        } else {
+            let indices: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
+            let indices = TensorData::new(indices, [batch]);
+            Targets::Classes(Tensor::<1, Int>::from_data(indices, device))
         };
-        let images = Tensor::from_data(TensorData::new(pixels, [batch, channels, height, width]), device);
-        Ok(Batch { images, targets, classes })
+        let images = Tensor::from_data(
+            TensorData::new(pixels, [batch, channels, height, width]),
+            device,
+        );
+        Ok(Batch {
+            images,
+            targets,
+            classes,
+        })
     }
 }
 
@@ -102,7 +126,11 @@ impl Trainable for Supervised {
         let logits = self.backbone.forward(batch.images);
         let correct = num_correct(&logits, &batch.classes);
         let loss = cross_entropy(logits, batch.targets, self.label_smoothing);
-        StepOutput { loss, num_samples: batch.classes.len(), metrics: vec![("accuracy", correct)] }
+        StepOutput {
+            loss,
+            num_samples: batch.classes.len(),
+            metrics: vec![("accuracy", correct)],
+        }
     }
 }
 
@@ -110,5 +138,7 @@ impl Trainable for Supervised {
 fn num_correct(logits: &Tensor<2>, classes: &[usize]) -> f64 {
     let best = logits.clone().inner().argmax(1).into_data();
     let best = best.iter::<i64>();
-    best.zip(classes).filter(|(found, class)| usize::try_from(*found) == Ok(**class)).count() as f64
+    best.zip(classes)
+        .filter(|(found, class)| usize::try_from(*found) == Ok(**class))
+        .count() as f64
 }

@@ -41,10 +41,20 @@ fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits> {
     match data {
         Some(path) => open_splits(path, holdout, seed),
         None if recipe.data.bundled => {
-            let (train, valid) = bundled::fashion_mnist_slice(Split::Train)?.holdout(holdout, seed)?;
-            Ok(Splits { train, valid, is_held_out: true, test: Some(bundled::fashion_mnist_slice(Split::Test)?) })
+            let (train, valid) =
+                bundled::fashion_mnist_slice(Split::Train)?.holdout(holdout, seed)?;
+            Ok(Splits {
+                train,
+                valid,
+                is_held_out: true,
+                test: Some(bundled::fashion_mnist_slice(Split::Test)?),
+            })
         }
-        None => Err(Error::input("--data", "missing; this recipe has no data of its own", "a data set")),
+        None => Err(Error::input(
+            "--data",
+            "missing; this recipe has no data of its own",
+            "a data set",
+        )),
     }
 }
 
@@ -57,7 +67,11 @@ fn inspect(splits: &Splits) -> GateReport {
 /// Runs the data gate on a data set as training would.
 pub(super) fn check_data(data: &Path) -> Result<Output> {
     let found = inspect(&splits(&Recipe::finetune(), Some(data))?);
-    Ok(Output { json: json!(found), table: found.table(), ..Output::default() })
+    Ok(Output {
+        json: json!(found),
+        table: found.table(),
+        ..Output::default()
+    })
 }
 
 /// The data without what the gate found unusable, once the user has accepted that.
@@ -80,7 +94,12 @@ struct Start {
 }
 
 impl Start {
-    fn of(recipe: &Recipe, request: &TrainRequest, num_classes: usize, context: &RunContext) -> Result<Self> {
+    fn of(
+        recipe: &Recipe,
+        request: &TrainRequest,
+        num_classes: usize,
+        context: &RunContext,
+    ) -> Result<Self> {
         let device = &context.device;
         // The device's generator initialises the weights: the same seed, the same start.
         device.seed(seed::derive(&[recipe.fit.seed]));
@@ -95,7 +114,11 @@ impl Start {
     }
 
     fn scratch(recipe: &Recipe, num_classes: usize, device: &Device) -> Result<Self> {
-        let config = BackboneConfig::new(&recipe.model.architecture, num_classes, recipe.model.in_channels);
+        let config = BackboneConfig::new(
+            &recipe.model.architecture,
+            num_classes,
+            recipe.model.in_channels,
+        );
         Ok(Self {
             backbone: config.init(device)?,
             preprocessing: published_preprocessing(&config)?,
@@ -111,7 +134,10 @@ impl Start {
         Ok(Self {
             backbone: base.backbone.replace_head(num_classes, &context.device),
             preprocessing: base.preprocessing,
-            config: BackboneConfig { num_classes, ..base.config },
+            config: BackboneConfig {
+                num_classes,
+                ..base.config
+            },
             origin: format!("fine-tuned from {model} ({})", base.card.origin),
             licence: base.card.licence,
         })
@@ -133,18 +159,47 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let fitted = run_fit(&recipe, &data, &start, request, context)?;
     let backbone = fitted.model.backbone.clone();
 
-    let pass = Pass { batch: recipe.fit.batch_size, device: &context.device, context, label: None };
-    let (scored, split) = data.test.as_ref().map_or((&data.valid, "valid"), |test| (test, "test"));
-    let scores = Scores::of(&backbone, &start.preprocessing, scored, classes.len(), &pass)?;
-    let metrics: Vec<(String, f64)> =
-        scores.metrics()?.into_iter().map(|(name, value)| (format!("{split}_{name}"), value)).collect();
+    let pass = Pass {
+        batch: recipe.fit.batch_size,
+        device: &context.device,
+        context,
+        label: None,
+    };
+    let (scored, split) = data
+        .test
+        .as_ref()
+        .map_or((&data.valid, "valid"), |test| (test, "test"));
+    let scores = Scores::of(
+        &backbone,
+        &start.preprocessing,
+        scored,
+        classes.len(),
+        &pass,
+    )?;
+    let metrics: Vec<(String, f64)> = scores
+        .metrics()?
+        .into_iter()
+        .map(|(name, value)| (format!("{split}_{name}"), value))
+        .collect();
     let picture = scores.picture(&classes)?;
     write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
 
-    let mut card = card(&start.config, &backbone, classes, &start.licence, &start.origin);
+    let mut card = card(
+        &start.config,
+        &backbone,
+        classes,
+        &start.licence,
+        &start.origin,
+    );
     card.metrics = metrics.iter().cloned().collect();
     card.data_sha256 = Some(data.train.digest()?);
-    let folder = write_folder(&request.out.join("model"), &start.config, &backbone, &start.preprocessing, &card)?;
+    let folder = write_folder(
+        &request.out.join("model"),
+        &start.config,
+        &backbone,
+        &start.preprocessing,
+        &card,
+    )?;
     let trained = Trained {
         recipe: &recipe,
         request,
@@ -156,11 +211,17 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     };
     let mut page = report::page(&trained, context)?;
     page.metrics.clone_from(&metrics);
-    page.figures.push(String::from_utf8_lossy(&picture.bytes).into_owned());
+    page.figures
+        .push(String::from_utf8_lossy(&picture.bytes).into_owned());
     page.timing.part_secs.push(("data gate".into(), gate_secs));
     page.timing.total_secs = started.elapsed().as_secs_f64();
     let page = page.write(&request.out)?;
-    Ok(TrainOutcome { model: folder.path().into(), report: page, metrics, losses: fitted.history.losses })
+    Ok(TrainOutcome {
+        model: folder.path().into(),
+        report: page,
+        metrics,
+        losses: fitted.history.losses,
+    })
 }
 
 fn run_fit(
@@ -171,19 +232,55 @@ fn run_fit(
     context: &RunContext,
 ) -> Result<Fitted<Supervised>> {
     let augment = Augment::new(&recipe.augment)?;
-    let samples = ImageSamples { set: &data.train, preprocessing: &start.preprocessing, augment: Some(&augment) };
+    let samples = ImageSamples {
+        set: &data.train,
+        preprocessing: &start.preprocessing,
+        augment: Some(&augment),
+    };
     let num_classes = start.config.num_classes;
     let shape = start.preprocessing.shape();
-    let collate = ImageCollate { shape, num_classes, mix: Some(recipe.augment.clone()) };
+    let collate = ImageCollate {
+        shape,
+        num_classes,
+        mix: Some(recipe.augment.clone()),
+    };
     let mut backbone = start.backbone.clone();
     if recipe.model.freeze_backbone {
-        backbone = backbone.freeze_group(ParamGroup::all().exclude(ParamGroup::from_predicate(HEAD)));
+        backbone =
+            backbone.freeze_group(ParamGroup::all().exclude(ParamGroup::from_predicate(HEAD)));
     }
-    let model = Supervised { backbone, label_smoothing: recipe.label_smoothing };
-    let pass = Pass { batch: recipe.fit.batch_size, device: &context.device, context, label: None };
-    let mut validate = |model: &Supervised| {
-        Scores::of(&model.backbone, &start.preprocessing, &data.valid, num_classes, &pass)?.metrics()
+    let model = Supervised {
+        backbone,
+        label_smoothing: recipe.label_smoothing,
     };
-    let run = Run { dir: request.out.clone(), resume: request.resume, recipe: json!(recipe) };
-    fit::fit(model, &recipe.fit, &samples, &collate, &mut validate, &run, context)
+    let pass = Pass {
+        batch: recipe.fit.batch_size,
+        device: &context.device,
+        context,
+        label: None,
+    };
+    let mut validate = |model: &Supervised| {
+        Scores::of(
+            &model.backbone,
+            &start.preprocessing,
+            &data.valid,
+            num_classes,
+            &pass,
+        )?
+        .metrics()
+    };
+    let run = Run {
+        dir: request.out.clone(),
+        resume: request.resume,
+        recipe: json!(recipe),
+    };
+    fit::fit(
+        model,
+        &recipe.fit,
+        &samples,
+        &collate,
+        &mut validate,
+        &run,
+        context,
+    )
 }
