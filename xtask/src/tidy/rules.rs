@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "backends",
-        about: "only runner and benches choose a backend; core passes it through",
+        about: "a device is an argument; only runner and benches choose backends",
         check: backends,
     },
     Rule {
@@ -157,11 +157,17 @@ fn backends(tree: &Tree) -> Vec<String> {
         .packages
         .iter()
         .filter(|p| !choosers.contains(&layer(p)));
-    libraries
+    let mut breaches: Vec<String> = libraries
         .flat_map(|p| p.features.iter().map(move |f| (p, f)))
         .filter(|(_, feature)| names.contains(&feature.as_str()))
         .map(|(p, feature)| format!("{}/Cargo.toml: has the feature {feature}", p.folder))
-        .collect()
+        .collect();
+    let default = concat!("Device::", "default()");
+    for (path, file) in tree.ending(".rs") {
+        let lines = code_lines(&file.text).filter(|(_, content)| content.contains(default));
+        breaches.extend(lines.map(|(line, _)| format!("{path}:{line}: {default}")));
+    }
+    breaches
 }
 
 fn one_build(tree: &Tree) -> Vec<String> {

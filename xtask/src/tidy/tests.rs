@@ -200,6 +200,8 @@ fn metrics_know_no_tensors() {
 
 #[test]
 fn libraries_choose_no_backend() {
+    let text = concat!("fn f() { g(&Device::", "default()) }\n");
+    catches_file("backends", "x.rs:1", "crates/core/src/x.rs", text);
     catches("backends", "vision/Cargo.toml: has the feature cuda", |t| {
         t.packages[4].features.push("cuda".into());
     });
