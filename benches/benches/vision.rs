@@ -1,5 +1,4 @@
 //! Criterion benches of the vision pipeline: `cargo xtask bench vision`.
-#![expect(missing_docs, reason = "criterion_group! makes undocumented items")]
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,8 @@
 //! The binary as a stranger uses it: exit codes, one clear line, JSON lines.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
 
 use serde_json::Value;
 use std::{

@@ -1,5 +1,9 @@
 //! The bundled model on the bundled photos, from raw bytes to logits, beside timm's
 //! `tf_efficientnet_lite0` with the same f16 weights. `real_weights.py --write` made the reference.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
 
 use panoply_core::{Input, PredictOptions, RunContext, Task};
 use panoply_vision::tasks::classify::{BUNDLED, Classify};
