@@ -130,6 +130,8 @@ impl Preprocessing {
 
     /// Reads `preprocessor_config.json` or timm's `pretrained_cfg`; `file` names it in errors.
     pub fn from_json(value: &Value, file: &Path) -> Result<Self> {
+        // timm's config.json holds it one level down.
+        let value = value.get("pretrained_cfg").unwrap_or(value);
         let reader = Reader { value, file };
         let read = if value.get("input_size").is_some() {
             reader.timm()?
@@ -233,6 +235,36 @@ impl Reader<'_> {
         numbers.ok_or_else(|| self.wrong(field, "a list of numbers"))
     }
 
+    fn number(&self, field: &str, default: f64, valid: fn(f64) -> bool) -> Result<f64> {
+        let found = self.value.get(field).filter(|v| !v.is_null());
+        let number = found.map_or(Some(default), Value::as_f64);
+        number
+            .filter(|n| valid(*n))
+            .ok_or_else(|| self.wrong(field, "a number in its range"))
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.value.get(field).and_then(Value::as_str)
+    }
+
+    /// Whether a plain number as size means the short side, by the class of the processor.
+    fn number_is_short_side(&self) -> bool {
+        const CLASSES: [&str; 8] = [
+            "CLIP",
+            "ConvNe",
+            "Levit",
+            "MobileNet",
+            "MobileViT",
+            "PoolFormer",
+            "EfficientFormer",
+            "Bit",
+        ];
+        let class = self
+            .text("image_processor_type")
+            .or(self.text("feature_extractor_type"));
+        class.is_none_or(|class| CLASSES.iter().any(|known| class.starts_with(known)))
+    }
+
     /// `{"height": h, "width": w}`, `{"shortest_edge": s}` or a plain number.
     fn size(&self, field: &str) -> Result<Resize> {
         let side = |value: Option<&Value>| {
@@ -242,44 +274,27 @@ impl Reader<'_> {
         };
         let value = self.value.get(field);
         let of = |key: &str| side(value.and_then(|v| v.get(key)));
-        match (
-            of("shortest_edge").or_else(|| side(value)),
-            of("height"),
-            of("width"),
-        ) {
-            (Some(size), _, _) => Ok(Resize::ShortSide(size)),
-            (None, Some(height), Some(width)) => Ok(Resize::Exact { width, height }),
-            _ => Err(self.wrong(
-                field,
-                "{\"shortest_edge\": n} or {\"height\": n, \"width\": n}",
-            )),
-        }
+        let found = match (side(value), of("shortest_edge"), of("height"), of("width")) {
+            (Some(side), ..) if self.number_is_short_side() => Some(Resize::ShortSide(side)),
+            (Some(side), ..) => Some(Resize::Exact {
+                width: side,
+                height: side,
+            }),
+            // With a bound on the long side (detection) the shape follows the picture.
+            (None, Some(side), ..) if of("longest_edge").is_none() => Some(Resize::ShortSide(side)),
+            (None, None, Some(height), Some(width)) => Some(Resize::Exact { width, height }),
+            _ => None,
+        };
+        let expected = "{\"shortest_edge\": n} or {\"height\": n, \"width\": n}";
+        found.ok_or_else(|| self.wrong(field, expected))
     }
 
     /// The fields of Hugging Face's image processors.
     fn hugging_face(&self) -> Result<Preprocessing> {
-        if !self.switch("do_resize") || !self.switch("do_rescale") {
-            return Err(self.wrong("do_resize", "true, and do_rescale true"));
+        if !self.switch("do_resize") {
+            return Err(self.wrong("do_resize", "true"));
         }
-        let factor = self
-            .value
-            .get("rescale_factor")
-            .and_then(Value::as_f64)
-            .unwrap_or(1.0 / 255.0);
-        if (factor * 255.0 - 1.0).abs() > 1e-6 {
-            return Err(self.wrong("rescale_factor", "1/255"));
-        }
-        let resize = self.size("size")?;
-        let square = |size: Resize| match size {
-            Resize::ShortSide(side) => (side, side),
-            Resize::Exact { width, height } => (width, height),
-        };
-        let crops = self.switch("do_center_crop") && self.value.get("crop_size").is_some();
-        let crop = if crops {
-            square(self.size("crop_size")?)
-        } else {
-            square(resize)
-        };
+        let (resize, crop) = self.geometry()?;
         let resample = self.value.get("resample").map_or(Ok(2), |v| {
             v.as_u64()
                 .ok_or_else(|| self.wrong("resample", "Pillow's number"))
@@ -289,12 +304,7 @@ impl Reader<'_> {
             Some(v) => serde_json::from_value(v.clone())
                 .map_err(|_e| self.wrong("crop_rounding", "half_even or floor"))?,
         };
-        let normalises = self.switch("do_normalize");
-        let (mean, std) = if normalises {
-            (self.numbers("image_mean")?, self.numbers("image_std")?)
-        } else {
-            (vec![0.0; 3], vec![1.0; 3])
-        };
+        let (mean, std) = self.arithmetic()?;
         Ok(Preprocessing {
             resize,
             crop,
@@ -305,40 +315,100 @@ impl Reader<'_> {
         })
     }
 
-    /// timm's `pretrained_cfg`.
+    /// Size and crop of Hugging Face's fields.
+    fn geometry(&self) -> Result<(Resize, (u32, u32))> {
+        let resize = self.size("size")?;
+        let square = |size: Resize| match size {
+            Resize::ShortSide(side) => (side, side),
+            Resize::Exact { width, height } => (width, height),
+        };
+        // ConvNeXT's processor: below 384 pixels a resize to size / crop_pct and a centre crop.
+        if let Resize::ShortSide(side) = resize
+            && self.value.get("crop_pct").is_some()
+        {
+            let crop_pct = self.crop_pct(1.0)?;
+            let resize = if side < 384 {
+                Resize::ShortSide((f64::from(side) / crop_pct) as u32)
+            } else {
+                Resize::Exact {
+                    width: side,
+                    height: side,
+                }
+            };
+            return Ok((resize, (side, side)));
+        }
+        let crops = self.switch("do_center_crop") && self.value.get("crop_size").is_some();
+        let crop = if crops {
+            square(self.size("crop_size")?)
+        } else {
+            square(resize)
+        };
+        Ok((resize, crop))
+    }
+
+    /// Rescaling and normalisation of Hugging Face's fields, as one mean and deviation of `v / 255`.
+    fn arithmetic(&self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (mut mean, mut std) = if self.switch("do_normalize") {
+            (self.numbers("image_mean")?, self.numbers("image_std")?)
+        } else {
+            (vec![0.0; 3], vec![1.0; 3])
+        };
+        let flag = |field: &str| self.value.get(field).and_then(Value::as_bool) == Some(true);
+        if flag("rescale_offset") {
+            mean.iter_mut().for_each(|mean| *mean += 1.0);
+        }
+        if flag("include_top") {
+            // EfficientNet's processor divides by the deviation once more.
+            std.iter_mut().for_each(|std| *std *= *std);
+        }
+        let factor = if self.switch("do_rescale") {
+            self.number("rescale_factor", 1.0 / 255.0, |f| f.is_finite() && f > 0.0)?
+        } else {
+            1.0
+        };
+        let scale = factor * 255.0;
+        // 1/255 is written with all digits or with a few; either way it means torchvision's division.
+        if (scale - 1.0).abs() > 1e-6 {
+            mean.iter_mut().chain(&mut std).for_each(|v| *v /= scale);
+        }
+        Ok((mean, std))
+    }
+
+    fn crop_pct(&self, default: f64) -> Result<f64> {
+        self.number("crop_pct", default, |pct| (0.01..=1.0).contains(&pct))
+    }
+
+    /// timm's `pretrained_cfg`, with the defaults of its `resolve_data_config`.
     fn timm(&self) -> Result<Preprocessing> {
         let input = self.numbers("input_size")?;
-        let [_, height, width] = input[..] else {
+        let [channels, height, width] = input[..] else {
             return Err(self.wrong("input_size", "[channels, height, width]"));
         };
-        let crop_pct = self
-            .value
-            .get("crop_pct")
-            .and_then(Value::as_f64)
-            .unwrap_or(0.875);
-        let mode = self
-            .value
-            .get("crop_mode")
-            .and_then(Value::as_str)
-            .unwrap_or("center");
-        if mode != "center" || height != width || !(0.01..=1.0).contains(&crop_pct) {
-            return Err(self.wrong(
-                "crop_mode",
-                "center, with a square input and crop_pct in (0, 1]",
-            ));
-        }
-        let name = self
-            .value
-            .get("interpolation")
-            .and_then(Value::as_str)
-            .unwrap_or("bilinear");
+        let crop_pct = self.crop_pct(0.875)?;
+        let scaled = |side: f64| (side / crop_pct).floor() as u32;
+        let resize = match self.text("crop_mode").unwrap_or("center") {
+            "center" if height == width => Resize::ShortSide(scaled(height)),
+            "squash" => Resize::Exact {
+                width: scaled(width),
+                height: scaled(height),
+            },
+            _ => return Err(self.wrong("crop_mode", "squash, or center with a square input")),
+        };
+        let constants = |field: &str, imagenet: [f64; 3]| {
+            if self.value.get(field).is_none() && channels == 3.0 {
+                return Ok(imagenet.to_vec());
+            }
+            self.numbers(field)
+        };
         Ok(Preprocessing {
-            resize: Resize::ShortSide((height / crop_pct).floor() as u32),
+            resize,
             crop: (width as u32, height as u32),
-            interpolation: Interpolation::from_name(name)?,
+            interpolation: Interpolation::from_name(
+                self.text("interpolation").unwrap_or("bicubic"),
+            )?,
             rounding: CropRounding::HalfEven,
-            mean: self.numbers("mean")?,
-            std: self.numbers("std")?,
+            mean: constants("mean", [0.485, 0.456, 0.406])?,
+            std: constants("std", [0.229, 0.224, 0.225])?,
         })
     }
 }
@@ -375,6 +445,79 @@ mod tests {
     }
 
     #[test]
+    fn a_squashed_timm_config_and_its_defaults() {
+        let cfg = json!({"pretrained_cfg": {"input_size": [3, 90, 80], "crop_mode": "squash"}});
+        let read = read(&cfg).unwrap();
+        assert_eq!(
+            (read.resize, read.crop, read.interpolation),
+            (
+                Resize::Exact {
+                    width: 91,
+                    height: 102
+                },
+                (80, 90),
+                Interpolation::Bicubic
+            )
+        );
+        assert_eq!(read.mean, [0.485, 0.456, 0.406]);
+    }
+
+    #[test]
+    fn classes_of_hugging_face_have_their_habits() {
+        let constants = json!({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]});
+        let with = |fields: Value| {
+            let mut config = constants.clone();
+            let map = config.as_object_mut().unwrap();
+            map.extend(fields.as_object().unwrap().clone());
+            read(&config)
+        };
+        // microsoft/resnet-50: int(224 / 0.875) = 256, then the middle 224.
+        let convnext = with(json!({"size": {"shortest_edge": 224}, "crop_pct": 0.875})).unwrap();
+        assert_eq!(
+            (convnext.resize, convnext.crop),
+            (Resize::ShortSide(256), (224, 224))
+        );
+        assert_eq!(convnext.rounding, CropRounding::Floor);
+        let large = with(json!({"size": {"shortest_edge": 384}, "crop_pct": 0.95})).unwrap();
+        assert_eq!(
+            large.resize,
+            Resize::Exact {
+                width: 384,
+                height: 384
+            }
+        );
+
+        let vit =
+            with(json!({"size": 224, "feature_extractor_type": "ViTFeatureExtractor"})).unwrap();
+        assert_eq!(
+            vit.resize,
+            Resize::Exact {
+                width: 224,
+                height: 224
+            }
+        );
+        let clip =
+            with(json!({"size": 224, "feature_extractor_type": "CLIPFeatureExtractor"})).unwrap();
+        assert_eq!(clip.resize, Resize::ShortSide(224));
+        assert!(with(json!({"size": {"shortest_edge": 800, "longest_edge": 1333}})).is_err());
+
+        // v * f - 1, then (x - 0.5) / 0.5, then once more / 0.5: for v = 255 and f = 1/127.5, 2.
+        let offset = with(
+            json!({"size": {"height": 1, "width": 1}, "rescale_factor": 1.0 / 127.5,
+            "rescale_offset": true, "include_top": true}),
+        )
+        .unwrap();
+        let white = RgbImage::from_pixel(1, 1, image::Rgb([255; 3]));
+        assert!(offset.pixels(&white).iter().all(|v| (v - 2.0).abs() < 1e-6));
+        let raw = with(
+            json!({"size": {"height": 1, "width": 1}, "do_rescale": false,
+            "do_normalize": false}),
+        )
+        .unwrap();
+        assert!(raw.pixels(&white).iter().all(|v| (v - 255.0).abs() < 1e-4));
+    }
+
+    #[test]
     fn wrong_fields_are_named() {
         let good = json!(Preprocessing::square(28, 1));
         let with = |key: &str, value: Value| {
@@ -387,7 +530,7 @@ mod tests {
         assert!(with("size", json!({"shortest_edge": 1_000_000})).contains("4096"));
         assert!(with("size", json!({})).contains("shortest_edge"));
         assert!(with("resample", json!(9)).contains("bicubic"));
-        assert!(with("rescale_factor", json!(1.0)).contains("1/255"));
+        assert!(with("rescale_factor", json!(0.0)).contains("rescale_factor"));
     }
 
     #[test]

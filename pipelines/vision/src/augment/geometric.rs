@@ -142,8 +142,8 @@ mod tests {
             sum += area;
             xs += f64::from(window.x) / (640.0 - w).max(1.0);
         }
-        // 0.54 before rejection; parts near the whole image often fail to fit and are drawn again.
-        assert!((0.45..0.54).contains(&(sum / 4000.0)), "{}", sum / 4000.0);
+        // torchvision 0.29.2: 20,000 calls of RandomResizedCrop.get_params on 640x480 have mean 0.4346.
+        assert!((sum / 4000.0 - 0.4346).abs() < 0.012, "{}", sum / 4000.0);
         assert!((xs / 4000.0 - 0.5).abs() < 0.05);
     }
 
