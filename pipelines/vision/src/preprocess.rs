@@ -355,11 +355,15 @@ impl Reader<'_> {
         };
         let flag = |field: &str| self.value.get(field).and_then(Value::as_bool) == Some(true);
         if flag("rescale_offset") {
-            mean.iter_mut().for_each(|mean| *mean += 1.0);
+            for mean in &mut mean {
+                *mean += 1.0;
+            }
         }
         if flag("include_top") {
             // EfficientNet's processor divides by the deviation once more.
-            std.iter_mut().for_each(|std| *std *= *std);
+            for std in &mut std {
+                *std *= *std;
+            }
         }
         let factor = if self.switch("do_rescale") {
             self.number("rescale_factor", 1.0 / 255.0, |f| f.is_finite() && f > 0.0)?
