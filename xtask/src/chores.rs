@@ -1,17 +1,34 @@
 //! `test` and `ci`.
 
-use crate::{launch::exit_code, tidy};
+use crate::{
+    launch::{cargo, exit_code},
+    tidy,
+};
 use anyhow::{Context, Result};
-use std::{env, ffi::OsString, path::Path, process::Command, time::Instant};
+use std::{ffi::OsString, path::Path, time::Instant};
 
 /// Everything, with what only pipelines over tables turn on.
 const WHOLE: [&str; 3] = ["--workspace", "--features", "panoply-datasets/tables"];
 
-/// All tests; `args` go to `cargo test`.
+/// All tests, or those of the packages that `args` names; `args` go to `cargo test`.
 pub(crate) fn test(root: &Path, args: &[OsString]) -> Result<u8> {
-    let mut command = cargo(root);
-    command.args(["test", "--release"]).args(WHOLE).args(args);
+    let mut command = cargo(root, "test");
+    command.arg("--release");
+    if !picks_packages(args) {
+        command.args(WHOLE);
+    }
+    command.args(args);
     Ok(exit_code(command.status().context("cannot start cargo")?))
+}
+
+/// Whether there is a `-p NAME`, which cargo would ignore beside `--workspace`.
+fn picks_packages(args: &[OsString]) -> bool {
+    let ours = args
+        .iter()
+        .filter_map(|arg| arg.to_str())
+        .take_while(|arg| *arg != "--");
+    ours.into_iter()
+        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
 /// One step of `ci`.
@@ -24,7 +41,7 @@ struct Step {
 const STEPS: [Step; 5] = [
     Step {
         name: "fmt",
-        run: |root| call(root, &["fmt", "--all", "--check"], &[], &[]),
+        run: |root| call(root, "fmt", &["--all", "--check"], &[]),
     },
     Step {
         name: "tidy",
@@ -33,17 +50,20 @@ const STEPS: [Step; 5] = [
     Step {
         name: "clippy",
         run: |root| {
-            call(
-                root,
-                &["clippy", "--release", "--all-targets"],
-                &WHOLE,
-                &["--", "-D", "warnings"],
-            )
+            let args = [&["--release", "--all-targets"], &WHOLE[..]].concat();
+            call(root, "clippy", &args, &["--", "-D", "warnings"])
         },
     },
     Step {
         name: "doc",
-        run: |root| call(root, &["doc", "--release", "--no-deps"], &WHOLE, &[]),
+        run: |root| {
+            call(
+                root,
+                "doc",
+                &[&["--release", "--no-deps"], &WHOLE[..]].concat(),
+                &[],
+            )
+        },
     },
     Step {
         name: "test",
@@ -84,19 +104,13 @@ fn run_steps(root: &Path, steps: &[Step]) -> Result<u8> {
     Ok(0)
 }
 
-fn call(root: &Path, verb: &[&str], what: &[&str], rest: &[&str]) -> Result<u8> {
-    let mut command = cargo(root);
-    command.args(verb).args(what).args(rest);
-    if verb[0] == "doc" {
+fn call(root: &Path, verb: &str, args: &[&str], rest: &[&str]) -> Result<u8> {
+    let mut command = cargo(root, verb);
+    command.args(args).args(rest);
+    if verb == "doc" {
         command.env("RUSTDOCFLAGS", "-D warnings");
     }
     Ok(exit_code(command.status().context("cannot start cargo")?))
-}
-
-fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.current_dir(root);
-    command
 }
 
 #[cfg(test)]
@@ -130,6 +144,18 @@ mod tests {
             format!("{:#}", run_steps(Path::new("."), &[error]).unwrap_err())
                 .contains("ci step odd: no cargo")
         );
+    }
+
+    #[test]
+    fn naming_a_package_leaves_the_workspace_out() {
+        let picks =
+            |line: &str| picks_packages(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(
+            picks("-p panoply-metrics top_k")
+                && picks("--package=panoply-core")
+                && picks("x -pxtask")
+        );
+        assert!(!picks("top_k") && !picks("--lib -- -p"));
     }
 
     #[test]

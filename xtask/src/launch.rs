@@ -161,13 +161,34 @@ fn runner(root: &Path, verb: &str, features: &str, quiet: bool) -> Command {
 }
 
 /// The cargo that runs us, on this repository, in the folder in which the user stands.
-fn cargo(root: &Path, verb: &str) -> Command {
+///
+/// `cargo run` describes the package that it runs, xtask, to it in the environment. Build scripts
+/// below would see that (ring asks to be built anew when `CARGO_MANIFEST_DIR` changes), and a launch
+/// after a plain `cargo test` would compile the engine again; so it ends here.
+pub(crate) fn cargo(root: &Path, verb: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_about_xtask) {
+            command.env_remove(name);
+        }
+    }
     command
         .arg(verb)
         .arg("--manifest-path")
         .arg(root.join("Cargo.toml"));
     command
+}
+
+/// Whether cargo sets this variable for the package that it runs.
+fn is_about_xtask(name: &str) -> bool {
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+    ]
+    .iter()
+    .any(|start| name.starts_with(start))
 }
 
 /// A file beside the binary that says: these features were built here once, so cargo may be quiet.
@@ -258,6 +279,31 @@ mod tests {
                 .contains("face, vision")
         );
         assert!(features_of("run --help").is_err());
+    }
+
+    #[test]
+    fn the_launched_cargo_does_not_hear_of_xtask() {
+        // cargo sets this one for tests as well, so the check below sees it removed.
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let command = cargo(Path::new("/r"), "run");
+        let removed: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|e| e.0)
+            .collect();
+        assert!(
+            removed.contains(&"CARGO_MANIFEST_DIR".as_ref())
+                && removed.contains(&"CARGO_PKG_NAME".as_ref())
+        );
+        for kept in [
+            "CARGO",
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "RUSTUP_TOOLCHAIN",
+            "CARGO_TERM_COLOR",
+        ] {
+            assert!(!is_about_xtask(kept), "{kept}");
+        }
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 mod rules;
 
+use crate::launch::cargo;
 use anyhow::{Context, Result, ensure};
 use rules::RULES;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    fs,
     path::Path,
     process::Command,
 };
@@ -151,20 +152,22 @@ fn walk(root: &Path, below: &str, found: &mut Vec<String>) -> Result<()> {
 }
 
 /// Standard output of a cargo command.
-fn cargo(root: &Path, args: &[&str]) -> Result<String> {
-    let program = env::var_os("CARGO").unwrap_or("cargo".into());
-    let out = Command::new(program)
+fn output(root: &Path, verb: &str, args: &[&str]) -> Result<String> {
+    let out = cargo(root, verb)
         .args(args)
-        .current_dir(root)
         .output()
         .context("cannot start cargo")?;
     let errors = String::from_utf8_lossy(&out.stderr);
-    ensure!(out.status.success(), "cargo {}: {errors}", args.join(" "));
+    ensure!(
+        out.status.success(),
+        "cargo {verb} {}: {errors}",
+        args.join(" ")
+    );
     String::from_utf8(out.stdout).context("cargo's output")
 }
 
 fn packages(root: &Path) -> Result<Vec<Package>> {
-    let text = cargo(root, &["metadata", "--format-version", "1", "--no-deps"])?;
+    let text = output(root, "metadata", &["--format-version", "1", "--no-deps"])?;
     let metadata: Value = serde_json::from_str(&text).context("cargo metadata")?;
     let base = metadata["workspace_root"].as_str().unwrap_or_default();
     let list = metadata["packages"]
@@ -243,7 +246,7 @@ fn builds(root: &Path, packages: &[Package]) -> Result<Vec<(String, BTreeSet<Str
 
 /// The lines of `cargo tree`, each once.
 fn tree(root: &Path, args: &[&str]) -> Result<BTreeSet<String>> {
-    let text = cargo(root, &[&["tree", "--prefix", "none"], args].concat())?;
+    let text = output(root, "tree", &[&["--prefix", "none"], args].concat())?;
     let lines = text
         .lines()
         .map(|line| line.trim_end_matches(" (*)").trim().to_string());
