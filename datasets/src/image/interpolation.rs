@@ -106,7 +106,8 @@ fn hamming(x: f64) -> f64 {
     if x >= 1.0 {
         0.0
     } else {
-        sinc(x) * (0.54 + 0.46 * (PI * x).cos())
+        // Pillow's constants are f32.
+        sinc(x) * (f64::from(0.54_f32) + f64::from(0.46_f32) * (PI * x).cos())
     }
 }
 
