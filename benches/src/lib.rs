@@ -1,7 +1,7 @@
 //! Workloads of the benches, one module a domain.
 //!
-//! Criterion (`cargo xtask bench vision`) and the side-by-side against PyTorch
-//! (`cargo xtask bench vision --against pytorch`) run the same workloads: fixed shapes, fixed seeds,
+//! Criterion (`cargo xtask bench vision`) and the side-by-side against other engines
+//! (`cargo xtask bench vision --against pytorch,tract`) run the same workloads: fixed shapes, fixed seeds,
 //! weights initialised at random (time does not depend on their values).
 
 pub mod vision;

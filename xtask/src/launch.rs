@@ -33,13 +33,17 @@ pub(crate) fn panoply(root: &Path, verb: &str, args: &[OsString]) -> Result<u8> 
     replace(command)
 }
 
+/// What `bench --against` takes; the workers in `benches/peers` know the same.
+const ENGINES: [&str; 3] = ["pytorch", "onnxruntime", "tract"];
+
 /// `bench <pipeline>`: Criterion, or the side-by-side with another engine.
 pub(crate) fn bench(root: &Path, args: &[OsString]) -> Result<u8> {
     let (pipeline, against, rest) = bench_args(&pipelines(root)?, args)?;
-    let mut command = cargo(root, if against { "run" } else { "bench" });
+    let mut command = cargo(root, if against.is_some() { "run" } else { "bench" });
     command.args(["--package", "panoply-benches"]);
-    if against {
+    if let Some(engines) = against {
         command.args(["--release", "--bin", "side_by_side", "--", &pipeline]);
+        command.args(["--against", &engines]);
     } else {
         command.args(["--bench", &pipeline, "--"]);
     }
@@ -116,7 +120,10 @@ fn accelerator(args: &[OsString]) -> Option<&'static str> {
 }
 
 /// Splits the arguments of `bench` into the pipeline, whether it is against PyTorch, and the rest.
-fn bench_args(known: &[String], args: &[OsString]) -> Result<(String, bool, Vec<OsString>)> {
+fn bench_args(
+    known: &[String],
+    args: &[OsString],
+) -> Result<(String, Option<String>, Vec<OsString>)> {
     let Some((name, rest)) = args.split_first() else {
         return Err(usage(format!(
             "'bench' needs a pipeline; known: {}",
@@ -137,11 +144,14 @@ fn bench_args(known: &[String], args: &[OsString]) -> Result<(String, bool, Vec<
             _ => others.push(arg.clone()),
         }
     }
-    match against {
-        None => Ok((name.into(), false, others)),
-        Some("pytorch") => Ok((name.into(), true, others)),
-        Some(other) => Err(usage(unknown("engine", other, &["pytorch"]))),
+    if let Some(engines) = against {
+        for engine in engines.split(',') {
+            if !ENGINES.contains(&engine) {
+                return Err(usage(unknown("engine", engine, &ENGINES)));
+            }
+        }
     }
+    Ok((name.into(), against.map(String::from), others))
 }
 
 fn runner(root: &Path, verb: &str, features: &str, quiet: bool) -> Command {
@@ -307,21 +317,27 @@ mod tests {
     }
 
     #[test]
-    fn bench_goes_to_criterion_or_to_pytorch() {
+    fn bench_goes_to_criterion_or_to_other_engines() {
         let bench = |line: &str| bench_args(&known(), &words(line));
         assert_eq!(
             bench("vision forward").unwrap(),
-            ("vision".into(), false, words("forward"))
+            ("vision".into(), None, words("forward"))
         );
         assert_eq!(
-            bench("vision --against pytorch").unwrap(),
-            ("vision".into(), true, vec![])
+            bench("vision --against pytorch,tract").unwrap(),
+            ("vision".into(), Some("pytorch,tract".into()), vec![])
         );
         assert_eq!(
             bench("face --against=pytorch -x").unwrap(),
-            ("face".into(), true, words("-x"))
+            ("face".into(), Some("pytorch".into()), words("-x"))
         );
-        for wrong in ["", "visio", "vision --against", "vision --against torch"] {
+        for wrong in [
+            "",
+            "visio",
+            "vision --against",
+            "vision --against torch",
+            "vision --against pytorch,",
+        ] {
             assert!(bench(wrong).unwrap_err().is::<Usage>(), "{wrong}");
         }
     }

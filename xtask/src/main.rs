@@ -48,7 +48,7 @@ const VERBS: [(&str, &str, &str); 14] = [
     ),
     (
         "bench",
-        "<pipeline> [FILTER] [--against pytorch]",
+        "<pipeline> [FILTER] [--against pytorch,onnxruntime,tract]",
         "Criterion benches, or side by side with PyTorch.",
     ),
     (

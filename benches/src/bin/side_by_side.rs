@@ -1,7 +1,9 @@
-//! Measures the same work here and in PyTorch, interleaved in one run, and prints ratios of medians.
+//! Measures the same work here and in other engines, interleaved in one run, and prints ratios of
+//! medians.
 //!
-//! Each side runs in a process of its own (peak memory is a process's), both stay alive, and rounds
-//! alternate between them, so that a noisy neighbour hits both. `cargo xtask bench vision --against pytorch`.
+//! Each engine runs in a process of its own (peak memory is a process's), all stay alive, and rounds
+//! alternate between them, so that a noisy neighbour hits each.
+//! `cargo xtask bench vision --against pytorch,onnxruntime,tract`.
 
 // The binary that users run allocates through mimalloc too.
 #[global_allocator]
@@ -16,26 +18,53 @@ use std::{
     time::Instant,
 };
 
-const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pytorch/vision.py");
+const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/vision.py");
+
+const USAGE: &str =
+    "usage: side_by_side vision --against ENGINE[,ENGINE…] [--rounds N] [WORKLOAD…]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--worker", name] => worker(name),
-        ["vision", options @ ..] => compare(rounds(options)?),
-        _ => bail!("usage: side_by_side vision [--rounds N]"),
+        ["vision", options @ ..] => compare(&Options::parse(options)?),
+        _ => bail!(USAGE),
     }
 }
 
-fn rounds(options: &[&str]) -> Result<usize> {
-    match options {
-        [] => Ok(10),
-        ["--rounds", n] => Ok(n
-            .parse::<usize>()
-            .with_context(|| format!("--rounds {n}"))?
-            .max(1)),
-        _ => bail!("unknown options {options:?}; expected [--rounds N]"),
+/// What to compare with, how often, and on which workloads.
+struct Options<'a> {
+    engines: Vec<&'a str>,
+    rounds: usize,
+    workloads: Vec<&'static str>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(words: &[&'a str]) -> Result<Self> {
+        let (mut engines, mut rounds, mut parts) = (Vec::new(), 10, Vec::new());
+        let mut words = words.iter();
+        while let Some(&word) = words.next() {
+            match word {
+                "--against" => engines = words.next().context(USAGE)?.split(',').collect(),
+                "--rounds" => rounds = words.next().context(USAGE)?.parse::<usize>()?.max(1),
+                option if option.starts_with('-') => bail!("unknown option {option}; {USAGE}"),
+                part => parts.push(part),
+            }
+        }
+        ensure!(!engines.is_empty(), USAGE);
+        let wanted = |name: &&str| parts.is_empty() || parts.iter().any(|part| name.contains(part));
+        let workloads: Vec<_> = vision::NAMES.iter().copied().filter(wanted).collect();
+        ensure!(
+            !workloads.is_empty(),
+            "no workload matches {parts:?}; known: {}",
+            vision::NAMES.join(", ")
+        );
+        Ok(Self {
+            engines,
+            rounds,
+            workloads,
+        })
     }
 }
 
@@ -123,50 +152,89 @@ impl Drop for Peer {
     }
 }
 
-fn compare(rounds: usize) -> Result<()> {
+fn compare(options: &Options<'_>) -> Result<()> {
     let python =
         std::env::var_os("PANOPLY_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let own = std::env::current_exe()?;
     let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "{:<26} {:>12} {:>12} {:>8} {:>9} {:>9} {:>8}",
-        "workload", "panoply ms", "pytorch ms", "ratio", "MiB", "MiB", "ratio"
-    )?;
-    for name in vision::NAMES {
+    write!(out, "{:<30} {:>10} {:>6}", "workload", "panoply ms", "MiB")?;
+    for engine in &options.engines {
+        write!(
+            out,
+            " | {:>14} {:>6} {:>6} {:>6}",
+            format!("{engine} ms"),
+            "time",
+            "MiB",
+            "memory"
+        )?;
+    }
+    writeln!(out)?;
+    for name in &options.workloads {
         let mut ours =
             Peer::start(&own, &["--worker", name])?.context("our own worker did not start")?;
-        let Some(mut theirs) = Peer::start(&python, &[WORKER, name])? else {
+        let mut peers = Vec::new();
+        for engine in &options.engines {
+            peers.push(Peer::start(&python, &[WORKER, engine, name])?);
+        }
+        if peers.iter().all(Option::is_none) && *name == options.workloads[0] {
             writeln!(
                 out,
-                "skipped: {} cannot run {WORKER} (Python with torch and torchvision; set PANOPLY_PYTHON)",
-                python.display()
+                "skipped: {} cannot run {WORKER} {} (set PANOPLY_PYTHON to a Python that has these engines)",
+                python.display(),
+                options.engines.join(", ")
             )?;
             return Ok(());
-        };
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        for round in 0..rounds + 2 {
-            let (ours_ms, theirs_ms) = (ours.ask("go")?, theirs.ask("go")?);
-            // Two rounds of warm-up.
-            if round >= 2 {
-                a.push(ours_ms);
-                b.push(theirs_ms);
-            }
         }
-        ensure!(!a.is_empty(), "no rounds");
-        let (ms_a, ms_b) = (median(&mut a), median(&mut b));
-        let (mem_a, mem_b) = (ours.ask("mem")?, theirs.ask("mem")?);
-        writeln!(
-            out,
-            "{name:<26} {ms_a:>12.2} {ms_b:>12.2} {:>7.2}x {mem_a:>9.0} {mem_b:>9.0} {:>7.2}x",
-            ms_b / ms_a,
-            mem_b / mem_a
-        )?;
+        row(name, &mut ours, &mut peers, options.rounds, &mut out)?;
     }
     writeln!(
         out,
-        "ratio > 1: panoply is faster (or smaller); medians of {rounds} interleaved rounds"
+        "time, memory: the other engine's median over ours, > 1: panoply is faster (smaller); {} interleaved rounds; -: the engine cannot run it",
+        options.rounds
     )?;
+    Ok(())
+}
+
+/// Measures one workload everywhere and prints its line.
+fn row(
+    name: &str,
+    ours: &mut Peer,
+    peers: &mut [Option<Peer>],
+    rounds: usize,
+    out: &mut impl Write,
+) -> Result<()> {
+    let mut own_ms = Vec::new();
+    let mut peer_ms = vec![Vec::new(); peers.len()];
+    for round in 0..rounds + 2 {
+        let mut times = vec![ours.ask("go")?];
+        for peer in peers.iter_mut() {
+            times.push(peer.as_mut().map_or(Ok(f64::NAN), |peer| peer.ask("go"))?);
+        }
+        // Two rounds of warm-up.
+        if round >= 2 {
+            own_ms.push(times[0]);
+            for (all, ms) in peer_ms.iter_mut().zip(&times[1..]) {
+                all.push(*ms);
+            }
+        }
+    }
+    let (own_ms, own_mib) = (median(&mut own_ms), ours.ask("mem")?);
+    write!(out, "{name:<30} {own_ms:>10.2} {own_mib:>6.0}")?;
+    for (peer, times) in peers.iter_mut().zip(&mut peer_ms) {
+        match peer {
+            Some(peer) => {
+                let (ms, mib) = (median(times), peer.ask("mem")?);
+                write!(
+                    out,
+                    " | {ms:>14.2} {:>5.2}x {mib:>6.0} {:>5.2}x",
+                    ms / own_ms,
+                    mib / own_mib
+                )?;
+            }
+            None => write!(out, " | {:>14} {:>6} {:>6} {:>6}", "-", "", "", "")?,
+        }
+    }
+    writeln!(out)?;
     Ok(())
 }
 
