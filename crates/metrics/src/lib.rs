@@ -32,6 +32,7 @@
 mod calibration;
 mod check;
 mod classification;
+mod counts;
 mod error;
 mod probability;
 mod ranking;
