@@ -32,8 +32,11 @@
 mod calibration;
 mod check;
 mod classification;
+mod correlation;
 mod counts;
 mod error;
+mod multilabel;
+mod perplexity;
 mod probability;
 mod ranking;
 mod report;
@@ -44,7 +47,10 @@ pub use calibration::{
 };
 pub use check::Score;
 pub use classification::{Average, ClassScores, ConfusionMatrix, accuracy};
+pub use correlation::{pearsonr, spearmanr};
 pub use error::{MetricError, Result};
+pub use multilabel::MultilabelCounts;
+pub use perplexity::Perplexity;
 pub use probability::{
     BrierScore, LogLoss, binary_brier_score, binary_log_loss, brier_score, log_loss,
 };
