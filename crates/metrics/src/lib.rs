@@ -40,6 +40,8 @@ mod perplexity;
 mod probability;
 mod ranking;
 mod report;
+mod squad;
+mod text;
 mod top_k;
 
 pub use calibration::{
@@ -59,4 +61,7 @@ pub use ranking::{
     roc_auc, roc_auc_ovr, roc_curve,
 };
 pub use report::{ClassificationReport, ReportRow};
+pub use squad::{
+    SquadScores, SquadV2Scores, normalize_answer, squad_exact, squad_f1, squad_v1, squad_v2,
+};
 pub use top_k::{TopK, top_k_accuracy};
