@@ -34,6 +34,7 @@ mod check;
 mod classification;
 mod correlation;
 mod counts;
+mod entity;
 mod error;
 mod multilabel;
 mod perplexity;
@@ -41,6 +42,7 @@ mod probability;
 mod ranking;
 mod report;
 mod squad;
+mod tagging;
 mod text;
 mod top_k;
 
@@ -50,6 +52,7 @@ pub use calibration::{
 pub use check::Score;
 pub use classification::{Average, ClassScores, ConfusionMatrix, accuracy};
 pub use correlation::{pearsonr, spearmanr};
+pub use entity::{EntityReport, EntityRow, EntityScorer};
 pub use error::{MetricError, Result};
 pub use multilabel::MultilabelCounts;
 pub use perplexity::Perplexity;
@@ -64,4 +67,5 @@ pub use report::{ClassificationReport, ReportRow};
 pub use squad::{
     SquadScores, SquadV2Scores, normalize_answer, squad_exact, squad_f1, squad_v1, squad_v2,
 };
+pub use tagging::{Entity, TaggingMode, TaggingScheme, entities};
 pub use top_k::{TopK, top_k_accuracy};
