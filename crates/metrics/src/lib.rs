@@ -41,6 +41,7 @@ mod perplexity;
 mod probability;
 mod ranking;
 mod report;
+mod segmentation;
 mod squad;
 mod tagging;
 mod text;
@@ -64,6 +65,7 @@ pub use ranking::{
     roc_auc, roc_auc_ovr, roc_curve,
 };
 pub use report::{ClassificationReport, ReportRow};
+pub use segmentation::{SegmentationScorer, SegmentationScores};
 pub use squad::{
     SquadScores, SquadV2Scores, normalize_answer, squad_exact, squad_f1, squad_v1, squad_v2,
 };
