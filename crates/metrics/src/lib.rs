@@ -29,8 +29,11 @@
 //! # }
 //! ```
 
+mod bleu;
+mod bleu_tokenizer;
 mod calibration;
 mod check;
+mod chrf;
 mod classification;
 mod correlation;
 mod counts;
@@ -41,16 +44,20 @@ mod perplexity;
 mod probability;
 mod ranking;
 mod report;
+mod sacrebleu;
 mod segmentation;
 mod squad;
 mod tagging;
 mod text;
 mod top_k;
 
+pub use bleu::{Bleu, BleuScore, BleuSmoothing};
+pub use bleu_tokenizer::BleuTokenizer;
 pub use calibration::{
     Bin, CalibrationBins, DEFAULT_BINS, binary_calibration_error, multiclass_calibration_error,
 };
 pub use check::Score;
+pub use chrf::{Chrf, ChrfScore};
 pub use classification::{Average, ClassScores, ConfusionMatrix, accuracy};
 pub use correlation::{pearsonr, spearmanr};
 pub use entity::{EntityReport, EntityRow, EntityScorer};
@@ -65,6 +72,7 @@ pub use ranking::{
     roc_auc, roc_auc_ovr, roc_curve,
 };
 pub use report::{ClassificationReport, ReportRow};
+pub use sacrebleu::SACREBLEU_VERSION;
 pub use segmentation::{SegmentationScorer, SegmentationScores};
 pub use squad::{
     SquadScores, SquadV2Scores, normalize_answer, squad_exact, squad_f1, squad_v1, squad_v2,
