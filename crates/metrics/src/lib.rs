@@ -2,12 +2,25 @@
 //!
 //! No tensor type and no model type crosses this crate's edge: labels are `usize` (or `bool` for a
 //! yes/no question), scores are `f32` or `f64`, tables of scores are row-major slices of
-//! `[samples, classes]`. Every function agrees with scikit-learn 1.9.1, and the calibration error
-//! with torchmetrics 1.9.0, to 1e-6 on the cases of `tests/fixtures/`; argument names are theirs
-//! (`y_true`, `y_pred`, `y_score`, `y_proba`).
+//! `[samples, classes]`, text is anything that is `AsRef<str>`. Every function agrees with its
+//! reference to 1e-6 on the cases of `tests/fixtures/`, and its arguments carry the reference's
+//! names (`y_true`, `y_pred`, `y_score`, `y_proba`, `smooth_method`):
 //!
-//! What can be streamed is: [`ConfusionMatrix`], [`TopK`], [`LogLoss`], [`BrierScore`] and
-//! [`CalibrationBins`] take a batch at a time and keep sums and counts, never means of means.
+//! | metrics | reference |
+//! |---|---|
+//! | [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`], [`BrierScore`], ranking | scikit-learn 1.9.1 |
+//! | [`CalibrationBins`], [`Perplexity`], [`squad_v1`] | torchmetrics 1.9.0 |
+//! | [`pearsonr`], [`spearmanr`] | SciPy 1.17.1 |
+//! | [`squad_v2`] | transformers 4.57.3, the last release line with `squad_metrics` |
+//! | [`EntityScorer`] | seqeval 1.2.2 |
+//! | [`SegmentationScorer`] | the SIGHAN measures, from their definition |
+//! | [`Bleu`], [`Chrf`] | sacrebleu 2.6.0 |
+//!
+//! Scores run from 0 to 1, but for SQuAD, BLEU and chrF, which run to 100 as in their references.
+//!
+//! What can be streamed is: [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`],
+//! [`BrierScore`], [`CalibrationBins`], [`Perplexity`], [`EntityScorer`] and
+//! [`SegmentationScorer`] take a batch at a time and keep sums and counts, never means of means.
 //! Rank metrics ([`roc_auc`], [`average_precision`]) need all scores at once.
 //!
 //! Where a reference warns and answers NaN, the answer here is
