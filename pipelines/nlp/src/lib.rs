@@ -1,5 +1,7 @@
 //! `panoply-nlp`: language, from raw text to a decoded answer.
 
+pub mod models;
+
 use panoply_core::Pipeline;
 
 /// The pipeline.
