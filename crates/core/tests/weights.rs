@@ -32,6 +32,7 @@ const KEY_MAP: KeyMap = KeyMap {
         ("classifier.1.{}", "head.{}"),
     ],
     dropped: &["**.num_batches_tracked"],
+    ..KeyMap::IDENTITY
 };
 
 #[derive(Module, Debug)]
@@ -566,7 +567,7 @@ fn saving_refuses_what_the_file_cannot_hold() {
     // A table that does not lead back would write a file that cannot be loaded.
     let lossy = KeyMap {
         renames: &[("same", "hidden.bias"), ("same", "hidden.weight")],
-        dropped: &[],
+        ..KeyMap::IDENTITY
     };
     let error = save(&Tiny::new(), &path, &lossy, SaveDtype::F32)
         .unwrap_err()

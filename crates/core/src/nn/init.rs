@@ -2,7 +2,7 @@
 
 use burn::{
     nn::{
-        Initializer, Linear, LinearConfig,
+        Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig,
         conv::{Conv2d, Conv2dConfig},
     },
     tensor::Device,
@@ -61,6 +61,13 @@ pub fn linear(features: [usize; 2], bias: bool, init: LinearInit, device: &Devic
         .init(device);
     linear.bias = bias.then(|| Initializer::Zeros.init([output], device));
     linear
+}
+
+/// A table of `count` vectors of `features` numbers, normal with standard deviation `std`.
+pub fn embedding(count: usize, features: usize, std: f64, device: &Device) -> Embedding {
+    EmbeddingConfig::new(count, features)
+        .with_initializer(Initializer::Normal { mean: 0.0, std })
+        .init(device)
 }
 
 #[cfg(test)]

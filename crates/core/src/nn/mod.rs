@@ -13,20 +13,26 @@
 
 mod activation;
 mod attention;
+mod causal;
 mod conv_norm;
 mod drop_path;
 mod head;
 mod init;
+mod kv_cache;
 mod mlp;
 pub mod ops;
+mod rotary;
 mod squeeze_excite;
 
 pub use activation::Activation;
 pub use attention::{Attention, AttentionConfig, AttentionInput};
+pub use causal::{CausalContext, CausalMask, padding_bias};
 pub use conv_norm::{ConvNorm, ConvNormConfig};
 pub use drop_path::{DropPath, DropPathConfig};
 pub use head::{PoolHead, PoolHeadConfig};
-pub use init::{LinearInit, conv2d, linear};
-pub use mlp::{Mlp, MlpConfig};
+pub use init::{LinearInit, conv2d, embedding, linear};
+pub use kv_cache::{KvCache, LayerCache};
+pub use mlp::{GatedMlp, GatedMlpConfig, Mlp, MlpConfig};
 pub use ops::Padding;
+pub use rotary::{Rotary, Rotation};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};

@@ -95,6 +95,33 @@ pub fn linear_act<const D: usize>(
     activation.forward(linear.forward(x))
 }
 
+/// `x Eᵀ + b` with a table of embeddings `E`: the output layer that shares its weight with the input
+/// layer (Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017). The table
+/// is read where it lies.
+///
+/// # Shapes
+/// - `x`: `[.., features]`
+/// - `table`: `[count, features]`
+/// - `bias`: `[count]`
+/// - output: `[.., count]`
+pub fn tied_linear<const D: usize>(
+    x: Tensor<D>,
+    table: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    let mut dims = x.dims();
+    let [count, features] = table.dims();
+    let rows = dims[..D - 1].iter().product::<usize>();
+    // Two-dimensional, for only then does no backend copy the transposed table.
+    let out = x.reshape([rows, features]).matmul(table.transpose());
+    let out = match bias {
+        Some(bias) => out + bias.unsqueeze(),
+        None => out,
+    };
+    dims[D - 1] = count;
+    out.reshape(dims)
+}
+
 /// Mean over the positions of each channel.
 ///
 /// # Shapes

@@ -27,6 +27,7 @@ const MAX_KEY_LEN: usize = 1024;
 ///         ("layer1.**", "stages.0.**"),
 ///     ],
 ///     dropped: &["**.num_batches_tracked"],
+///     ..KeyMap::IDENTITY
 /// };
 /// assert_eq!(KEY_MAP.to_ours("layer1.0.conv1.weight"), "stages.0.0.conv1.weight");
 /// assert_eq!(KEY_MAP.to_published("stages.0.0.conv1.weight"), "layer1.0.conv1.weight");
@@ -40,38 +41,116 @@ pub struct KeyMap {
     /// `num_batches_tracked`, saving writes that counter (a zero) next to every `running_mean`,
     /// because PyTorch's strict loading wants it.
     pub dropped: &'static [&'static str],
+    /// What stands in front of a trunk's keys where it has a head: (published, ours), both with
+    /// the dot (`("transformer.", "transformer.")`). The other tables leave it out. Loading takes a
+    /// file with it into a model without it and the other way round, so a file of the trunk
+    /// alone fits a model with a head.
+    pub prefix: Option<(&'static str, &'static str)>,
+    /// Patterns of published keys of linear layers' weights that are stored `[in, out]`, as Hugging
+    /// Face's `Conv1D` does.
+    pub in_out: &'static [&'static str],
+    /// Rows of (published key, published key whose tensor it is), for a layer that has no weight of
+    /// its own. Loading ignores the first, or takes it for the second where the file lacks that;
+    /// saving leaves it out, as `save_pretrained` does.
+    pub tied: &'static [(&'static str, &'static str)],
 }
 
 impl KeyMap {
-    /// Every key keeps its name and none is ignored.
+    /// Every key keeps its name and none is ignored. Tables are written `KeyMap { renames: …,
+    /// ..KeyMap::IDENTITY }`.
     pub const IDENTITY: Self = Self {
         renames: &[],
         dropped: &[],
+        prefix: None,
+        in_out: &[],
+        tied: &[],
     };
 
     /// Our name of a published key.
     pub fn to_ours(&self, published: &str) -> String {
+        let (prefix, key) = self.split(published, |(published, ours)| (published, ours));
         let row = self
             .renames
             .iter()
-            .find_map(|(from, to)| translate(from, to, published));
-        row.unwrap_or_else(|| published.to_string())
+            .find_map(|(from, to)| translate(from, to, key));
+        format!("{prefix}{}", row.as_deref().unwrap_or(key))
     }
 
     /// The published name of a key of ours.
     pub fn to_published(&self, ours: &str) -> String {
+        let (prefix, key) = self.split(ours, |(published, ours)| (ours, published));
         let row = self
             .renames
             .iter()
-            .find_map(|(to, from)| translate(from, to, ours));
-        row.unwrap_or_else(|| ours.to_string())
+            .find_map(|(to, from)| translate(from, to, key));
+        format!("{prefix}{}", row.as_deref().unwrap_or(key))
     }
 
     /// Whether loading ignores this published key.
     pub fn is_dropped(&self, published: &str) -> bool {
-        self.dropped
+        self.any(self.dropped, published)
+    }
+
+    /// Whether the weight of this published key is stored `[in, out]`.
+    pub fn is_in_out(&self, published: &str) -> bool {
+        self.any(self.in_out, published)
+    }
+
+    /// The published key whose tensor this key names once more.
+    pub fn tied_to(&self, published: &str) -> Option<&'static str> {
+        let bare = |key| self.split(key, |(published, _)| (published, "")).1;
+        self.tied
             .iter()
-            .any(|pattern| matches(pattern, published))
+            .find(|(key, _)| bare(key) == bare(published))
+            .map(|(_, source)| *source)
+    }
+
+    /// The name among ours that a published key has: as the table says, else with the prefix added
+    /// or taken off, else in the spelling of the first BERT checkpoints, which call a norm's
+    /// weight and bias `gamma` and `beta`.
+    pub(super) fn find<'n>(
+        &self,
+        published: &str,
+        ours: impl Fn(&str) -> Option<&'n str>,
+    ) -> Option<&'n str> {
+        let tolerant = |published: &str| {
+            let name = self.to_ours(published);
+            ours(&name).or_else(|| {
+                let (_, prefix) = self.prefix?;
+                ours(&match name.strip_prefix(prefix) {
+                    Some(bare) => bare.to_string(),
+                    None => format!("{prefix}{name}"),
+                })
+            })
+        };
+        tolerant(published).or_else(|| {
+            let (stem, leaf) = published.rsplit_once('.')?;
+            match leaf {
+                "gamma" => tolerant(&format!("{stem}.weight")),
+                "beta" => tolerant(&format!("{stem}.bias")),
+                _ => None,
+            }
+        })
+    }
+
+    /// What to put in front of the translation of a key, and the key without its prefix.
+    fn split<'k>(
+        &self,
+        key: &'k str,
+        order: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
+    ) -> (&'static str, &'k str) {
+        let found = self.prefix.map(order).and_then(|(from, to)| {
+            let bare = key.strip_prefix(from)?;
+            Some((to, bare))
+        });
+        found.unwrap_or(("", key))
+    }
+
+    fn any(&self, patterns: &[&str], published: &str) -> bool {
+        let (_, bare) = self.split(published, |(published, _)| (published, ""));
+        patterns
+            .iter()
+            .any(|pattern| matches(pattern, bare) || matches(pattern, published))
     }
 
     /// Whether saving writes `num_batches_tracked`.
@@ -172,6 +251,7 @@ mod tests {
             ("stem_conv.weight", "stem.weight"),
         ],
         dropped: &["**.num_batches_tracked", "mask"],
+        ..KeyMap::IDENTITY
     };
 
     #[test]
@@ -210,7 +290,7 @@ mod tests {
         MAP.check().unwrap();
         let bad = KeyMap {
             renames: &[("a.{}.{}", "b.{}")],
-            dropped: &[],
+            ..KeyMap::IDENTITY
         };
         assert!(
             bad.check()
@@ -220,8 +300,53 @@ mod tests {
         );
         let bad = KeyMap {
             renames: &[("a.{}.**", "b.**.{}")],
-            dropped: &[],
+            ..KeyMap::IDENTITY
         };
         assert!(bad.check().is_err());
+    }
+
+    const DECODER: KeyMap = KeyMap {
+        renames: &[("h.{}.ln.{}", "layers.{}.norm.{}")],
+        dropped: &["h.{}.attn.bias"],
+        prefix: Some(("transformer.", "trunk.")),
+        in_out: &["h.{}.fc.weight"],
+        tied: &[("lm_head.weight", "transformer.wte.weight")],
+    };
+
+    #[test]
+    fn a_prefix_goes_both_ways_and_may_be_absent() {
+        let ours = "trunk.layers.3.norm.bias";
+        assert_eq!(DECODER.to_ours("transformer.h.3.ln.bias"), ours);
+        assert_eq!(DECODER.to_published(ours), "transformer.h.3.ln.bias");
+        assert_eq!(DECODER.to_ours("h.3.ln.bias"), "layers.3.norm.bias");
+        for key in ["h.0.attn.bias", "transformer.h.0.attn.bias"] {
+            assert!(DECODER.is_dropped(key));
+        }
+        assert!(DECODER.is_in_out("transformer.h.0.fc.weight"));
+        assert!(DECODER.is_in_out("h.0.fc.weight") && !DECODER.is_in_out("h.0.fc.bias"));
+        assert_eq!(
+            DECODER.tied_to("lm_head.weight"),
+            Some("transformer.wte.weight")
+        );
+        assert_eq!(DECODER.tied_to("wte.weight"), None);
+    }
+
+    #[test]
+    fn keys_are_found_with_or_without_prefix_and_in_old_spelling() {
+        let find = |names: &[&'static str], key| {
+            DECODER.find(key, |name| names.iter().find(|n| **n == name).copied())
+        };
+        let head = [
+            "trunk.layers.0.norm.weight",
+            "trunk.wte.weight",
+            "score.bias",
+        ];
+        let trunk = ["layers.0.norm.weight", "wte.weight"];
+        for key in ["h.0.ln.weight", "transformer.h.0.ln.weight", "h.0.ln.gamma"] {
+            assert_eq!(find(&head, key), Some(head[0]), "{key}");
+            assert_eq!(find(&trunk, key), Some(trunk[0]), "{key}");
+        }
+        assert_eq!(find(&head, "score.beta"), Some("score.bias"));
+        assert_eq!(find(&trunk, "score.bias"), None);
     }
 }

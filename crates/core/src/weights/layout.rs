@@ -1,5 +1,6 @@
 //! Our side of a checkpoint: every tensor of a module under PyTorch's leaf names and shapes.
 
+use super::KeyMap;
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Int, Shape, Tensor, TensorData, kind::Basic},
@@ -22,10 +23,10 @@ pub(super) struct Slot {
     pub(super) path: String,
     /// The same with PyTorch's leaf name.
     pub(super) name: String,
-    /// Shape in PyTorch's layout.
+    /// Shape in the published layout.
     pub(super) shape: Vec<usize>,
     pub(super) kind: Kind,
-    /// A linear layer's weight: `[in, out]` here, `[out, in]` in PyTorch.
+    /// A linear layer's weight: `[in, out]` here, `[out, in]` in the file.
     pub(super) transposed: bool,
     /// A batch norm's running mean or variance: a buffer, no parameter.
     pub(super) running: bool,
@@ -36,16 +37,16 @@ pub(super) struct Slot {
 }
 
 /// The tensors of `module` in its own order; no lazy parameter is initialised.
-pub(super) fn slots<M: Module>(module: &M) -> Vec<Slot> {
-    walk(module, false)
+pub(super) fn slots<M: Module>(module: &M, map: &KeyMap) -> Vec<Slot> {
+    walk(module, map, false)
 }
 
 /// The same with their values.
-pub(super) fn slots_with_values<M: Module>(module: &M) -> Vec<Slot> {
-    walk(module, true)
+pub(super) fn slots_with_values<M: Module>(module: &M, map: &KeyMap) -> Vec<Slot> {
+    walk(module, map, true)
 }
 
-fn walk<M: Module>(module: &M, values: bool) -> Vec<Slot> {
+fn walk<M: Module>(module: &M, map: &KeyMap, values: bool) -> Vec<Slot> {
     let mut walk = Walk {
         path: Vec::new(),
         containers: Vec::new(),
@@ -53,6 +54,12 @@ fn walk<M: Module>(module: &M, values: bool) -> Vec<Slot> {
         slots: Vec::new(),
     };
     module.visit(&mut walk);
+    for slot in &mut walk.slots {
+        if slot.transposed && map.is_in_out(&map.to_published(&slot.name)) {
+            slot.transposed = false;
+            slot.shape.swap(0, 1);
+        }
+    }
     walk.slots
 }
 

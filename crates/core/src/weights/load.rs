@@ -108,13 +108,15 @@ fn load_entries<M: Module>(
     options: LoadOptions<'_>,
 ) -> Result<LoadReport> {
     map.check()?;
-    let slots = layout::slots(model);
+    let slots = layout::slots(model, map);
     let Matched {
         pairs,
+        ties,
         report,
         findings,
     } = matched(&slots, entries, map, options);
     findings.into_result(path)?;
+    check_ties(&pairs, &ties, path)?;
     let data = read_values(&pairs, path)?;
     if slots.iter().any(|slot| slot.initialized && !slot.running) {
         // A model that has trained may hold statistics of its last step that would be merged
@@ -156,6 +158,8 @@ fn apply<M: Module>(model: &mut M, data: Vec<(String, TensorData)>, path: &Path)
 
 struct Matched<'s, 'b> {
     pairs: Vec<(String, &'s Slot, Entry<'b>)>,
+    /// Keys that name a tensor of ours once more.
+    ties: Vec<(String, &'s str, Entry<'b>)>,
     report: LoadReport,
     findings: Findings,
 }
@@ -178,13 +182,29 @@ fn matched<'s, 'b>(
     let mut findings = Findings::default();
     let mut taken = BTreeSet::new();
     let mut pairs = Vec::new();
+    let mut ties = Vec::new();
+    let skip = report.prefix.len();
+    let find = |key: &str| map.find(key, |name| by_name.get_key_value(name).map(|(k, _)| *k));
+    let present: BTreeSet<&str> = entries
+        .keys()
+        .filter_map(|key| find(&key[skip..]))
+        .collect();
     for (full_key, entry) in entries {
-        let key = full_key[report.prefix.len()..].to_string();
+        let key = full_key[skip..].to_string();
         if map.is_dropped(&key) {
             report.dropped += 1;
             continue;
         }
-        let Some(&slot) = by_name.get(map.to_ours(&key).as_str()) else {
+        let mut found = find(&key);
+        if let (None, Some(source)) = (found, map.tied_to(&key)) {
+            found = find(source);
+            if let Some(source) = found.filter(|source| present.contains(source)) {
+                report.dropped += 1;
+                ties.push((key, source, entry));
+                continue;
+            }
+        }
+        let Some(&slot) = found.and_then(|name| by_name.get(name)) else {
             let class = if allowed(options.allow_unexpected, &key) {
                 &mut report.unexpected
             } else {
@@ -229,17 +249,41 @@ fn matched<'s, 'b>(
     report.loaded = pairs.len();
     Matched {
         pairs,
+        ties,
         report,
         findings,
     }
 }
 
+/// Refuses a key that should be another tensor once more and holds something else: a model whose
+/// layers are tied cannot represent it.
+fn check_ties(
+    pairs: &[(String, &Slot, Entry<'_>)],
+    ties: &[(String, &str, Entry<'_>)],
+    path: &Path,
+) -> Result<()> {
+    let mut findings = Findings::default();
+    let io = |e| Error::io("read", path, e);
+    for (key, source, entry) in ties {
+        let Some((name, _, tensor)) = pairs.iter().find(|(_, slot, _)| slot.name == *source) else {
+            continue;
+        };
+        if entry.shape != tensor.shape
+            || entry.floats().map_err(io)? != tensor.floats().map_err(io)?
+        {
+            findings.untied.push(format!("{key} (is not {name})"));
+        }
+    }
+    findings.into_result(path)
+}
+
 /// The wrappers in front of every key, if without them keys of ours appear and with them none does.
 fn wrapper(entries: &Entries<'_>, by_name: &BTreeMap<&str, &Slot>, map: &KeyMap) -> String {
+    let ours = |name: &str| by_name.get_key_value(name).map(|(name, _)| *name);
     let known = |skip: usize| {
         entries
             .keys()
-            .any(|key| by_name.contains_key(map.to_ours(&key[skip..]).as_str()))
+            .any(|key| map.find(&key[skip..], ours).is_some())
     };
     let mut prefix = String::new();
     while !known(prefix.len()) {
@@ -306,6 +350,7 @@ struct Findings {
     unexpected: Vec<String>,
     misshaped: Vec<String>,
     twice: Vec<String>,
+    untied: Vec<String>,
     nonfinite: Vec<String>,
 }
 
@@ -330,6 +375,7 @@ impl fmt::Display for Findings {
             ("unexpected", &self.unexpected),
             ("mis-shaped", &self.misshaped),
             ("doubly given", &self.twice),
+            ("not tied", &self.untied),
             ("not finite", &self.nonfinite),
         ];
         let mut separator = "";

@@ -7,7 +7,8 @@
 //! model stays as it was.
 //!
 //! The conversion between the layouts follows burn-store's PyTorch adapter: a linear layer's
-//! weight is transposed, a norm's `gamma` and `beta` are `weight` and `bias`. It goes by the name
+//! weight is transposed (unless the map says that it is stored `[in, out]`), a norm's `gamma` and
+//! `beta` are `weight` and `bias`. It goes by the name
 //! of the struct that owns the tensor (`Linear`, `BatchNorm`, …), so no module of ours may bear
 //! one of these names and mean something else; `LinearLayout::Col` is not supported.
 
@@ -72,7 +73,7 @@ pub fn save<M: Module>(model: &M, path: &Path, map: &KeyMap, dtype: SaveDtype) -
         None => Ok(()),
         Some(_) => Err(bad_map(format!("two tensors are called '{name}'"))),
     };
-    for slot in layout::slots_with_values(&model) {
+    for slot in layout::slots_with_values(&model, map) {
         let published = map.to_published(&slot.name);
         if map.to_ours(&published) != slot.name {
             return Err(bad_map(format!(
@@ -134,7 +135,7 @@ fn counter_beside(published: &str, map: &KeyMap) -> Option<String> {
 /// [`save`] writes and PyTorch's `state_dict` holds.
 pub fn published_keys<M: Module>(model: &M, map: &KeyMap) -> Vec<(String, Vec<usize>)> {
     let mut keys = Vec::new();
-    for slot in layout::slots(model) {
+    for slot in layout::slots(model, map) {
         let published = map.to_published(&slot.name);
         keys.extend(counter_beside(&published, map).map(|counter| (counter, Vec::new())));
         keys.push((published, slot.shape));
@@ -159,7 +160,7 @@ pub fn digest(keys: &[(String, Vec<usize>)]) -> String {
 /// `sum(p.numel() for p in model.parameters())`.
 pub fn num_params<M: Module>(model: &M) -> usize {
     let parameter = |slot: &Slot| slot.kind == Kind::Float && !slot.running;
-    layout::slots(model)
+    layout::slots(model, &KeyMap::IDENTITY)
         .iter()
         .filter(|slot| parameter(slot))
         .map(|s| s.shape.iter().product::<usize>())

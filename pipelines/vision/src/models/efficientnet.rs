@@ -69,6 +69,7 @@ pub const KEY_MAP: KeyMap = KeyMap {
         ("classifier.1.{}", "head.fc.{}"),
     ],
     dropped: &["**.num_batches_tracked"],
+    ..KeyMap::IDENTITY
 };
 
 /// Configuration of [`EfficientNet`].

@@ -35,6 +35,7 @@ pub const KEY_MAP: KeyMap = KeyMap {
         ("_fc.{}", "head.fc.{}"),
     ],
     dropped: &["**.num_batches_tracked"],
+    ..KeyMap::IDENTITY
 };
 
 /// Channels of the last convolution.

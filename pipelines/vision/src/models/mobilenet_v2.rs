@@ -30,6 +30,7 @@ pub const KEY_MAP: KeyMap = KeyMap {
         ("classifier.1.{}", "head.fc.{}"),
     ],
     dropped: &["**.num_batches_tracked"],
+    ..KeyMap::IDENTITY
 };
 
 /// Table 2 of the paper: expansion, output, layers, stride.

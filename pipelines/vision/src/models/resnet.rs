@@ -36,6 +36,7 @@ pub const KEY_MAP: KeyMap = KeyMap {
         ("fc.{}", "head.fc.{}"),
     ],
     dropped: &["**.num_batches_tracked"],
+    ..KeyMap::IDENTITY
 };
 
 /// Configuration of [`ResNet`].

@@ -1,0 +1,14 @@
+//! The networks: encoders of the BERT family, and decoders that generate text.
+//!
+//! Each config reads and writes `config.json` in Hugging Face's spelling (`from_hf`, `to_hf`), each
+//! model has a `KEY_MAP` to the keys of the published weights. Token ids must be below the
+//! vocabulary's size and sequences no longer than the positions; who makes the batch sees to it.
+
+pub mod bert;
+mod causal_lm;
+pub mod gpt2;
+pub mod gpt_neo;
+mod hf_config;
+pub mod llama;
+
+pub use causal_lm::{CausalInput, CausalLm, CausalLmConfig};
