@@ -196,10 +196,12 @@ fn what_is_no_picture_is_named() {
 fn a_small_file_cannot_ask_for_a_huge_picture() {
     let mut jpeg = std::fs::read(fixture("baseline_420.jpg")).unwrap();
     let frame = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
-    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0, 0xFF, 0]);
     assert!(
-        refusal(&jpeg, "j").contains("65535x65535 = 4294836225 pixels; expected at most 100000000")
+        refusal(&jpeg, "j").contains("65280x65280 = 4261478400 pixels; expected at most 100000000")
     );
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
+    assert!(refusal(&jpeg, "j").contains("Maximum supported image dimension is 65500 pixels"));
 
     // A header alone, with its checksum: 100,000 x 100,000.
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x01\x86\xA0\0\x01\x86\xA0\x08\x02\0\0\0\x27\x30\x9C\x9F\0\0\0\0IDAT";
@@ -260,6 +262,9 @@ fn a_file_cut_off_anywhere_is_an_error() {
     for name in [
         "baseline_420.jpg",
         "progressive_444.jpg",
+        "arithmetic_420.jpg",
+        "separate_mixed.jpg",
+        "restart.jpg",
         "rgb.png",
         "p.gif",
         "rgb.bmp",
@@ -303,4 +308,121 @@ fn damaged_files_never_panic() {
             survives(&damaged, &path.display().to_string());
         }
     }
+}
+
+/// A fixture with each of its segments (the marker in byte 1, its data behind it) changed.
+fn changed_jpeg(name: &str, change: impl Fn(u8, Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+    let bytes = std::fs::read(fixture(name)).unwrap();
+    let (mut pos, mut out) = (2, vec![0xFF, 0xD8]);
+    while bytes[pos + 1] != 0xD9 {
+        let start = pos;
+        pos += 2 + usize::from(u16::from_be_bytes([bytes[pos + 2], bytes[pos + 3]]));
+        while bytes[pos] != 0xFF || matches!(bytes[pos + 1], 0 | 0xD0..=0xD7) {
+            pos += 1;
+        }
+        out.extend(change(bytes[start + 1], bytes[start..pos].to_vec()));
+    }
+    out.extend([0xFF, 0xD9]);
+    out
+}
+
+#[test]
+fn a_jpeg_says_why_it_is_refused() {
+    let without = |unwanted: u8| {
+        changed_jpeg("baseline_444.jpg", |marker, segment| {
+            if marker == unwanted { vec![] } else { segment }
+        })
+    };
+    let frame_with = |at: usize, value: u8| {
+        changed_jpeg("baseline_422.jpg", |marker, mut segment| {
+            if marker == 0xC0 {
+                segment[at] = value;
+            }
+            segment
+        })
+    };
+    for (bytes, says) in [
+        (without(0xDB), "Quantization table 0x00 was not defined"),
+        (without(0xC0), "SOS before SOF"),
+        (without(0xDA), "missing SOS"),
+        (
+            frame_with(1, 0xC3),
+            "Unsupported JPEG process: SOF type 0xc3",
+        ),
+        (frame_with(4, 12), "Unsupported JPEG data precision 12"),
+        (frame_with(14, 0x31), "Fractional sampling"),
+        (frame_with(11, 0x50), "Bogus sampling factors"),
+    ] {
+        let text = refusal(&bytes, "cat.jpg");
+        assert!(text.contains(says) && text.contains("cat.jpg"), "{text}");
+    }
+    let one_component = changed_jpeg("separate_444.jpg", |marker, segment| {
+        if marker == 0xDA && segment[5] == 3 {
+            vec![]
+        } else {
+            segment
+        }
+    });
+    let text = refusal(&one_component, "j");
+    assert!(text.contains("no data for JPEG component 3"), "{text}");
+}
+
+#[test]
+fn a_jpeg_of_thousands_of_scans_is_refused_at_once() {
+    let bytes = changed_jpeg("progressive_444.jpg", |marker, segment| {
+        let count = if marker == 0xDA { 500 } else { 1 };
+        segment.repeat(count)
+    });
+    let start = std::time::Instant::now();
+    let text = refusal(&bytes, "j");
+    assert!(text.contains("more than 500 scans"), "{text}");
+    assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn a_jpeg_of_one_scan_needs_no_end_and_others_do() {
+    let whole = read(&fixture("baseline_444.jpg")).unwrap();
+    let bytes = std::fs::read(fixture("baseline_444.jpg")).unwrap();
+    let (data, end) = bytes.split_at(bytes.len() - 2);
+    assert_eq!(decode(data, "no end").unwrap(), whole);
+    let padded = [data, &[0; 5], end, b"trailer"].concat();
+    assert_eq!(decode(&padded, "padded").unwrap(), whole);
+    for name in ["progressive_420.jpg", "arithmetic_420.jpg"] {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        let text = refusal(&bytes[..bytes.len() - 2], name);
+        assert!(text.contains(name) && text.contains("cut off"), "{text}");
+    }
+}
+
+#[test]
+fn cut_and_spliced_jpegs_never_panic() {
+    let mut names: Vec<String> = std::fs::read_dir(fixture(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "jpg"))
+        .map(|path| path.display().to_string())
+        .collect();
+    names.sort(); // the order of a folder is the file system's
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| std::fs::read(name).unwrap())
+        .collect();
+    let mut refused = 0;
+    for round in 0..800 {
+        let random =
+            |position: u64, below: usize| (seed::derive(&[round, position]) >> 8) as usize % below;
+        let (first, second) = (random(0, files.len()), random(1, files.len()));
+        let head = &files[first][..4 + random(2, files[first].len() - 4)];
+        let from = random(3, files[second].len());
+        let tail: &[u8] = match round % 4 {
+            0 => &[],
+            _ => &files[second][from..],
+        };
+        let mut bytes = [head, tail].concat();
+        let at = 3 + random(4, bytes.len() - 3); // behind what makes it a JPEG
+        bytes[at] ^= 1 << random(5, 8);
+        let what = format!("round {round}: {} and {}", names[first], names[second]);
+        refused += usize::from(!survives(&bytes, &what));
+    }
+    assert!(refused > 400, "{refused}");
 }

@@ -2,7 +2,7 @@
 //!
 //! | what | equal to | tolerance |
 //! |---|---|---|
-//! | JPEG, baseline and progressive, also CMYK and YCCK | Pillow's `convert("RGB")` | none |
+//! | JPEG: baseline, progressive, arithmetic-coded; also CMYK and YCCK | Pillow's `convert("RGB")` | none |
 //! | PNG, BMP, GIF, WebP, TIFF | Pillow's `convert("RGB")` | none; one level for JPEG inside TIFF |
 //! | resizing | Pillow's `resize` | none |
 //! | short sides and centre crops | torchvision's `Resize(int)` and `CenterCrop` | none |
