@@ -1,7 +1,7 @@
 //! A loaded classifier: backbone, preprocessing, labels; opened from a folder, the bundle or the Hub.
 
 use crate::{
-    models::{Backbone, BackboneConfig},
+    models::{Backbone, BackboneConfig, ConvNet},
     preprocess::{Preprocessing, Resize},
 };
 use burn::tensor::{Device, Tensor};

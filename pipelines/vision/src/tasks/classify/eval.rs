@@ -5,7 +5,10 @@ use super::{
     classifier::to_vec,
     samples::{Batch, ImageCollate, ImageSamples},
 };
-use crate::{models::Backbone, preprocess::Preprocessing};
+use crate::{
+    models::{Backbone, ConvNet},
+    preprocess::Preprocessing,
+};
 use burn::tensor::{Device, activation::softmax};
 use panoply_core::{
     Artefact, Error, Evaluation, Result, RunContext, fit::Loader, plot, progress::Progress,

@@ -1,6 +1,7 @@
 //! Why did the classifier answer so? Heat maps over the photo.
 
 use super::{Classifier, classifier::to_vec, draw, stem};
+use crate::models::ConvNet;
 use burn::tensor::Tensor;
 use panoply_core::{
     Error, ExplainRequest, Output, Predictor, Result, RunContext,

@@ -20,7 +20,7 @@ mod train;
 pub use classifier::{BUNDLED, Classifier, Label, Prediction, published_preprocessing};
 pub use recipe::{RECIPES, Recipe};
 
-use crate::models::{BackboneConfig, architectures};
+use crate::models::{BackboneConfig, ConvNet, architectures};
 use burn::tensor::Device;
 use panoply_core::{
     Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
@@ -155,7 +155,7 @@ fn import_published(
     let device = Device::flex();
     let head = BackboneConfig::new(architecture, 1, 3)
         .init(&device)?
-        .head_keys()[0]
+        .head_keys()
         .replace("{}", "weight");
     let tensors = weights::read_tensors(file)?;
     let num_classes = tensors

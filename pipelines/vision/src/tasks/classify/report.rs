@@ -1,7 +1,7 @@
 //! The seven stages of a training run, as `report.json` and `report.html`.
 
 use super::{classifier::to_vec, recipe::Recipe, samples::Supervised};
-use crate::preprocess::Preprocessing;
+use crate::{models::ConvNet, preprocess::Preprocessing};
 use panoply_core::{
     ModelCard, Result, RunContext, TrainRequest,
     fit::{Fitted, History},

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     augment::Augment,
-    models::{Backbone, BackboneConfig},
+    models::{Backbone, BackboneConfig, ConvNet},
     preprocess::Preprocessing,
 };
 use burn::{
