@@ -18,6 +18,9 @@ use panoply_metrics::{CalibrationBins, ConfusionMatrix, DEFAULT_BINS, LogLoss, M
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// Names of the headline metrics, in the order in which [`Scores::metrics`] gives them.
+pub(super) const METRICS: [&str; 4] = ["accuracy", "top_5_accuracy", "log_loss", "ece"];
+
 /// The metrics of one pass, as sums and counts.
 pub(super) struct Scores {
     matrix: ConfusionMatrix,
@@ -122,19 +125,16 @@ impl Scores {
 
     /// Headline metrics, in order.
     pub(super) fn metrics(&self) -> Result<Vec<(String, f64)>> {
-        let metrics = || -> Result<Vec<(&str, f64)>, MetricError> {
-            Ok(vec![
-                ("accuracy", self.matrix.accuracy()?),
-                ("top_5_accuracy", self.top_5.value()?),
-                ("log_loss", self.loss.value()?),
-                ("ece", self.calibration.error()?),
+        let values = || -> Result<[f64; 4], MetricError> {
+            Ok([
+                self.matrix.accuracy()?,
+                self.top_5.value()?,
+                self.loss.value()?,
+                self.calibration.error()?,
             ])
         };
-        Ok(metrics()
-            .map_err(metric_error)?
-            .into_iter()
-            .map(|(name, value)| (name.to_string(), value))
-            .collect())
+        let values = values().map_err(metric_error)?;
+        Ok(METRICS.map(String::from).into_iter().zip(values).collect())
     }
 
     /// Counts `[truth][predicted]`.
