@@ -217,3 +217,30 @@ fn a_refusal_leaves_nothing_behind() {
     let kept = std::fs::read_to_string(here.join("r/data-gate.json")).unwrap();
     assert_eq!(kept, "of the first run");
 }
+
+#[test]
+fn no_result_is_computed_that_could_not_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let file = photo(here, "a.jpg");
+    let task = ["vision", "classify"];
+    let refuse = |verb: &str, args: &[&str]| {
+        let words = ["a.jpg: a file", "a folder"];
+        refuses(
+            here,
+            &[&[verb], &task[..], args, &["--out", &file]].concat(),
+            &words,
+        );
+    };
+    refuse("run", &[]);
+    refuse("explain", &[]);
+    refuse("eval", &["--data", "nowhere"]);
+    refuse("train", &[]);
+    std::fs::create_dir(here.join("m")).unwrap();
+    std::fs::write(here.join("m/config.json"), "{}").unwrap();
+    refuses(
+        here,
+        &["model", "import", &file, "--arch", "resnet18", "--out", "m"],
+        &["m: already holds a model", "a new folder"],
+    );
+}
