@@ -262,6 +262,13 @@ impl ClassifySession {
         prediction: &Prediction,
         options: &PredictOptions,
     ) -> Result<Output> {
+        if let Some(bad) = prediction.logits.iter().find(|logit| !logit.is_finite()) {
+            return Err(Error::input(
+                &input.name,
+                format!("the model answers with a logit of {bad}"),
+                "a model whose weights and running statistics give finite logits",
+            ));
+        }
         let mut table = vec![["", "label", "score"].map(String::from).to_vec()];
         for label in &prediction.labels {
             table.push(vec![
@@ -298,4 +305,27 @@ fn stem(name: &str) -> String {
         || "picture".into(),
         |stem| stem.to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A negative running variance does this to a whole model, though every weight is finite.
+    #[test]
+    fn a_logit_that_is_no_number_is_no_answer() {
+        let input = Input::bytes("a.jpg", Vec::new());
+        let photo = image::RgbImage::new(1, 1);
+        let prediction = Prediction {
+            labels: Vec::new(),
+            logits: vec![0.5, f32::NAN],
+        };
+        let answer =
+            ClassifySession::output(&input, &photo, &prediction, &PredictOptions::default());
+        let message = answer.err().unwrap().to_string();
+        assert!(
+            message.starts_with("a.jpg: the model answers with a logit of NaN"),
+            "{message}"
+        );
+    }
 }
