@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Once,
+    sync::{Mutex, Once},
 };
 
 /// Shorthand for results of this workspace.
@@ -154,6 +154,10 @@ fn near(name: &str, known: &[String]) -> String {
         .map_or_else(String::new, |(_, k)| format!(" (did you mean '{k}'?)"))
 }
 
+/// The last panic of a thread outside a guard, with its place: a worker thread hands its panic on to
+/// the guarded thread that waits for it, but without the place.
+static WORKER_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
 thread_local! {
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
     static GUARDED: RefCell<usize> = const { RefCell::new(0) };
@@ -162,7 +166,7 @@ thread_local! {
 /// Runs `f`; a panic inside it becomes [`Error::Internal`] with its message and source line.
 ///
 /// burn panics on shape slips (it has no fallible forward), so every edge that outside input
-/// crosses goes through here. Threads outside the guard keep the default panic output.
+/// crosses goes through here. Threads outside the guard keep the panic output of the process.
 pub fn guard<T>(context: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -171,6 +175,9 @@ pub fn guard<T>(context: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
             if GUARDED.with(|g| *g.borrow()) > 0 {
                 LAST_PANIC.with(|p| *p.borrow_mut() = Some(info.to_string().replace('\n', " ")));
             } else {
+                if let Ok(mut last) = WORKER_PANIC.lock() {
+                    *last = Some(info.to_string().replace('\n', " "));
+                }
                 default(info);
             }
         }));
@@ -179,10 +186,19 @@ pub fn guard<T>(context: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let outcome = catch_unwind(AssertUnwindSafe(f));
     GUARDED.with(|g| *g.borrow_mut() -= 1);
     outcome.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
+        let in_worker = || {
+            let worker = WORKER_PANIC.lock().ok()?.take()?;
+            let same = text
+                .as_ref()
+                .is_some_and(|text| worker.contains(text.as_str()));
+            same.then_some(worker)
+        };
         let message = LAST_PANIC
             .with(|p| p.borrow_mut().take())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
+            .or_else(in_worker)
+            .or_else(|| text.clone())
             .unwrap_or_else(|| "panic without a message".into());
         Err(Error::Internal {
             context: context.into(),
@@ -207,6 +223,19 @@ mod tests {
             "{text}"
         );
         assert_eq!(e.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_thread_keeps_its_place() {
+        let e = guard("unit test", || -> Result<()> {
+            let worker = std::thread::spawn(|| panic!("pixel {} of {}", 3, 2));
+            std::panic::resume_unwind(worker.join().unwrap_err())
+        });
+        let text = e.unwrap_err().to_string();
+        assert!(
+            text.contains("pixel 3 of 2") && text.contains("error.rs"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{model, verbs};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use panoply_core::{Error, Result, RunContext, device, progress::Interrupt};
+use panoply_core::{Error, Result, RunContext, device, guard, progress::Interrupt};
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 /// One neural engine, six domains: run, train, evaluate and explain published models.
@@ -257,7 +257,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
-    match dispatch(cli.verb) {
+    // A panic is an error like others: `guard` makes it one line; its backtrace is for a developer.
+    std::panic::set_hook(Box::new(|info| {
+        tracing::debug!("{info}\n{}", std::backtrace::Backtrace::capture());
+    }));
+    match guard("panoply", || dispatch(cli.verb)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e),
     }

@@ -25,6 +25,13 @@ fn task_of_arch(arch: &str) -> Result<&'static dyn Task> {
 
 pub(crate) fn import(file: &Path, arch: &str, out: &Path) -> Result<()> {
     let task = task_of_arch(arch)?;
+    print::check_folder(out)?;
+    let files = [ModelFolder::CONFIG, ModelFolder::WEIGHTS, ModelFolder::CARD];
+    if let Some(file) = files.iter().find(|file| out.join(file).exists()) {
+        let what = format!("already holds a model ({file})");
+        let location = format!("--out {}", out.display());
+        return Err(Error::input(location, what, "a new folder"));
+    }
     let card = guard("importing", || task.import(file, arch, out))?;
     print::line(&format!("wrote {}", out.display()))?;
     describe(&card)

@@ -47,6 +47,19 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a folder for files that is a file, before the work whose results it would take.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        let location = format!("--out {}", folder.display());
+        return Err(Error::input(
+            location,
+            "a file",
+            "a folder, or a new name for one",
+        ));
+    }
+    Ok(())
+}
+
 /// Writes artefacts into `folder`; an existing name gets a number, nothing is overwritten within one call.
 pub(crate) fn artefacts(
     folder: &Path,

@@ -111,6 +111,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         .out
         .clone()
         .or_else(|| (examples && !args.json).then(|| default_out(&args.which, "")));
+    out.as_deref().map_or(Ok(()), print::check_folder)?;
     let context = args.place.context()?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
     let mut session = guard("opening the model", || task.open(model, &context))?;
@@ -251,15 +252,16 @@ pub(crate) fn train(args: &TrainArgs) -> Result<()> {
 
 pub(crate) fn eval(args: &EvalArgs) -> Result<()> {
     let task = find(&args.which)?;
+    let folder = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_out(&args.which, "-eval"));
+    print::check_folder(&folder)?;
     let context = args.place.context()?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
     let found = guard("evaluating", || {
         task.eval(model, &args.data, args.batch as usize, &context)
     })?;
-    let folder = args
-        .out
-        .clone()
-        .unwrap_or_else(|| default_out(&args.which, "-eval"));
     let written = print::artefacts(&folder, &found.artefacts, &mut Vec::new())?;
     if args.json {
         return print::line(&found.json.to_string());
@@ -301,11 +303,12 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     } else {
         inputs::expand(task.input_kind(), &args.inputs, &[])?
     };
-    let context = args.place.context()?;
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| default_out(&args.which, "-explain"));
+    print::check_folder(&out)?;
+    let context = args.place.context()?;
     let mut taken = Vec::new();
     for source in &sources {
         for method in &methods {

@@ -189,3 +189,58 @@ fn a_bad_file_is_named_and_the_others_are_answered() {
         "{error}"
     );
 }
+
+#[test]
+fn a_refusal_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let train = ["train", "vision", "classify"];
+    let refuse = |args: &[&str], words: &[&str]| refuses(here, &[&train, args].concat(), words);
+    refuse(
+        &["--out", "r", "--set", "model.in_channels=5"],
+        &["model.in_channels: 5", "1 (grey)"],
+    );
+    refuse(
+        &["--out", "r", "--set", "model.image_size=0"],
+        &["model.image_size: 0", "4096"],
+    );
+    refuse(
+        &["--out", "r", "--set", "fit.best_metric.name=acc"],
+        &["unknown validation metric 'acc'", "accuracy"],
+    );
+    refuse(&["--resume", "r"], &["r/checkpoint/last", "no checkpoint"]);
+    assert_eq!(std::fs::read_dir(here).unwrap().count(), 0);
+
+    std::fs::create_dir_all(here.join("r/checkpoint/last")).unwrap();
+    std::fs::write(here.join("r/data-gate.json"), "of the first run").unwrap();
+    refuse(&["--out", "r"], &["already holds a checkpoint", "--resume"]);
+    let kept = std::fs::read_to_string(here.join("r/data-gate.json")).unwrap();
+    assert_eq!(kept, "of the first run");
+}
+
+#[test]
+fn no_result_is_computed_that_could_not_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let file = photo(here, "a.jpg");
+    let task = ["vision", "classify"];
+    let refuse = |verb: &str, args: &[&str]| {
+        let words = ["a.jpg: a file", "a folder"];
+        refuses(
+            here,
+            &[&[verb], &task[..], args, &["--out", &file]].concat(),
+            &words,
+        );
+    };
+    refuse("run", &[]);
+    refuse("explain", &[]);
+    refuse("eval", &["--data", "nowhere"]);
+    refuse("train", &[]);
+    std::fs::create_dir(here.join("m")).unwrap();
+    std::fs::write(here.join("m/config.json"), "{}").unwrap();
+    refuses(
+        here,
+        &["model", "import", &file, "--arch", "resnet18", "--out", "m"],
+        &["m: already holds a model", "a new folder"],
+    );
+}

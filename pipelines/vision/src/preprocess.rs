@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Largest side that an input may have, in pixels: a config with a slip must not take all memory.
-const MAX_SIDE: u64 = 4096;
+pub(crate) const MAX_SIDE: u32 = 4096;
 
 /// How a picture is resized before the crop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,10 +151,7 @@ impl Preprocessing {
             Resize::ShortSide(size) => [size, self.crop.0, self.crop.1, 1],
             Resize::Exact { width, height } => [width, height, self.crop.0, self.crop.1],
         };
-        if sides
-            .iter()
-            .any(|&side| side == 0 || u64::from(side) > MAX_SIDE)
-        {
+        if sides.iter().any(|&side| side == 0 || side > MAX_SIDE) {
             return wrong(format!("sides {sides:?}"), "sides from 1 to 4096 pixels");
         }
         if !matches!(self.mean.len(), 1 | 3) || self.mean.len() != self.std.len() {

@@ -11,9 +11,9 @@ use burn::{
 use panoply_core::{Result, weights};
 use panoply_testkit::Golden;
 use panoply_vision::models::{
-    Backbone, BackboneConfig, StageConfig, architectures, efficientnet::EfficientNetConfig,
-    efficientnet_lite::EfficientNetLiteConfig, mobilenet_v2::MobileNetV2Config,
-    resnet::ResNetConfig,
+    Backbone, BackboneConfig, ConvNet, StageConfig, architectures,
+    efficientnet::EfficientNetConfig, efficientnet_lite::EfficientNetLiteConfig,
+    mobilenet_v2::MobileNetV2Config, resnet::ResNetConfig,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;

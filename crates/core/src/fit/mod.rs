@@ -43,11 +43,13 @@ pub use config::{
 pub use history::{EpochRecord, History};
 pub use loader::{Batches, Collate, Loader, Samples};
 pub use loss::{Targets, cross_entropy};
-pub use optim::{clip_grad_norm, grad_norm, optimizer};
+pub use optim::{OptimizerGroup, clip_grad_norm, grad_norm, optimizer, optimizer_groups};
 pub use schedule::Schedule;
 pub use trainer::fit;
 
+use crate::{Error, Result};
 use burn::{module::Module, tensor::Tensor};
+use checkpoint::Checkpoints;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -94,6 +96,32 @@ impl Run {
             dir: dir.into(),
             resume: false,
             recipe: Value::Null,
+        }
+    }
+
+    /// Refuses a folder that holds a run unless `resume`, and one that holds none if `resume`: for
+    /// callers that write into the folder before [`fit`] looks at it.
+    pub fn check(&self) -> Result<()> {
+        let location = || self.dir.display().to_string();
+        if self.dir.exists() && !self.dir.is_dir() {
+            return Err(Error::input(
+                location(),
+                "a file",
+                "a folder, or a new name for one",
+            ));
+        }
+        let checkpoints = Checkpoints::new(&self.dir);
+        if self.resume {
+            checkpoints.open(Checkpoints::LAST).map(drop)
+        } else if checkpoints.any() {
+            let expected = "--resume to go on with it, or another --out";
+            Err(Error::input(
+                location(),
+                "already holds a checkpoint",
+                expected,
+            ))
+        } else {
+            Ok(())
         }
     }
 }

@@ -14,12 +14,83 @@ use burn::{
 /// Module paths of parameters that are not decayed: biases and the scales and shifts of norms.
 const NO_DECAY: &str = r"(^|\.)(bias|gamma|beta)$";
 
-/// burn's optimiser for `config`, with the decay groups of [`OptimizerConfig`].
-pub fn optimizer(config: &OptimizerConfig) -> Result<ModuleOptimizer> {
-    let no_decay = ParamGroup::from_regex(NO_DECAY).map_err(|e| Error::Internal {
+/// Parameters that [`optimizer`] treats alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerGroup {
+    /// What is in it.
+    pub name: &'static str,
+    /// Module paths of its parameters, in the order of the model's fields.
+    pub paths: Vec<String>,
+    /// Number of parameters.
+    pub num_params: usize,
+    /// Weight decay of each of them.
+    pub weight_decay: f64,
+    /// Their learning rate over the schedule's; the loop gives every parameter the same.
+    pub lr_factor: f64,
+}
+
+/// Biases, and the scales and shifts of norms.
+fn no_decay() -> Result<ParamGroup> {
+    ParamGroup::from_regex(NO_DECAY).map_err(|e| Error::Internal {
         context: "decay groups".into(),
         message: format!("{e:?}"),
-    })?;
+    })
+}
+
+/// The groups in which [`optimizer`] moves the parameters of `model`; frozen parameters and running
+/// statistics are in none, and a group without parameters is left out.
+pub fn optimizer_groups<M: Module>(
+    config: &OptimizerConfig,
+    model: &M,
+) -> Result<Vec<OptimizerGroup>> {
+    struct Sort {
+        no_decay: ParamGroup,
+        path: Vec<String>,
+        groups: [OptimizerGroup; 2],
+    }
+    impl ModuleVisitor for Sort {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.into());
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let running = |name: &String| name.starts_with("running_");
+            if !param.is_require_grad() || self.path.last().is_some_and(running) {
+                return;
+            }
+            let path = self.path.join(".");
+            let group = usize::from(self.no_decay.matches(&param.id, Some(&path)));
+            let shape: [usize; D] = param.lazy_shape().dims();
+            self.groups[group].num_params += shape.iter().product::<usize>();
+            self.groups[group].paths.push(path);
+        }
+    }
+    let group = |name, weight_decay| OptimizerGroup {
+        name,
+        paths: Vec::new(),
+        num_params: 0,
+        weight_decay,
+        lr_factor: 1.0,
+    };
+    let mut sort = Sort {
+        no_decay: no_decay()?,
+        path: Vec::new(),
+        groups: [
+            group("weights", config.weight_decay),
+            group("biases and norms", 0.0),
+        ],
+    };
+    // Away from training no parameter asks for gradients, whether it is frozen or not.
+    model.valid().train().visit(&mut sort);
+    let used = |group: &OptimizerGroup| !group.paths.is_empty();
+    Ok(sort.groups.into_iter().filter(used).collect())
+}
+
+/// burn's optimiser for `config`, with the decay groups of [`OptimizerConfig`].
+pub fn optimizer(config: &OptimizerConfig) -> Result<ModuleOptimizer> {
+    let no_decay = no_decay()?;
     Ok(match config.name {
         OptimizerName::AdamW => {
             let adamw = AdamWConfig::new()
@@ -201,6 +272,44 @@ mod tests {
         };
         let weight = [0.3972005, -0.25857916, -0.27024385];
         assert_five_steps(&config, weight, [0.7788404, 1.3365211]);
+    }
+
+    /// One step without gradients moves what is decayed, and by its group's decay; no more, no less.
+    #[test]
+    fn groups_are_those_that_the_optimiser_decays() {
+        let device = Device::flex().autodiff();
+        let name = OptimizerName::Sgd;
+        let config = OptimizerConfig {
+            name,
+            weight_decay: 0.5,
+            ..Default::default()
+        };
+        let model = Quadratic::new(&device);
+        let groups = optimizer_groups(&config, &model).unwrap();
+        let row = |g: &OptimizerGroup| (g.name, g.paths.join(" "), g.num_params, g.weight_decay);
+        let rows: Vec<_> = groups.iter().map(row).collect();
+        let expected = [
+            ("weights", "weight".to_string(), 3, 0.5),
+            ("biases and norms", "bias".to_string(), 2, 0.0),
+        ];
+        assert_eq!(rows, expected);
+        let before = [values(&model.weight), values(&model.bias)];
+        let zero = (model.weight.val().sum() + model.bias.val().sum()).mul_scalar(0.0);
+        let grads = GradientsParams::from_grads(zero.backward(), &model);
+        let lr = 0.1;
+        let model = optimizer(&config).unwrap().step(lr, model, grads);
+        for ((group, old), new) in groups
+            .iter()
+            .zip(before)
+            .zip([values(&model.weight), values(&model.bias)])
+        {
+            let factor = (1.0 - lr * group.lr_factor * group.weight_decay) as f32;
+            for (old, new) in old.iter().zip(new) {
+                assert!((old * factor - new).abs() < 1e-6, "{}", group.name);
+            }
+        }
+        let frozen = model.no_grad();
+        assert!(optimizer_groups(&config, &frozen).unwrap().is_empty());
     }
 
     /// torch 2.15: `clip_grad_norm_` of gradients (3, -4) and (12) to 2.

@@ -154,15 +154,7 @@ where
             let averaged = self.config.ema_decay;
             return resume::load_last(&self.checkpoints, plain, optimizer, averaged, &fresh);
         }
-        if self.checkpoints.any() {
-            let what = "already holds a checkpoint";
-            let expected = "--resume to go on with it, or another --out";
-            return Err(Error::input(
-                self.run.dir.display().to_string(),
-                what,
-                expected,
-            ));
-        }
+        self.run.check()?;
         audit(&plain, self.config.seed, &self.device, |i| {
             self.loader
                 .batch(0, i % self.loader.num_batches(), &self.device)
@@ -308,7 +300,9 @@ where
         }
         if interrupted {
             let dir = self.run.dir.display();
-            let resume = format!("saved after step {step}; continue with --resume {dir}");
+            let resume = format!(
+                "saved after step {step}; to go on, give the same command --resume {dir} in place of --out"
+            );
             return Err(Error::Interrupted { resume });
         }
         Ok(())

@@ -213,12 +213,21 @@ fn optimiser(stage: &OptimiserStage) -> String {
         let rows = stage.groups.iter().map(|group| {
             vec![
                 group.name.clone(),
+                grouped(group.num_tensors as u64),
                 grouped(group.num_params as u64),
-                group.settings.clone(),
+                number(group.weight_decay),
+                number(group.lr_factor),
             ]
         });
         html += "<h3>parameter groups</h3>\n";
-        html += &table(&["group", "# parameters", "settings"], rows);
+        let head = [
+            "group",
+            "# tensors",
+            "# parameters",
+            "# weight decay",
+            "# learning rate factor",
+        ];
+        html += &table(&head, rows);
     }
     html
 }

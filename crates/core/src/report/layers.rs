@@ -11,7 +11,8 @@ use burn::{
 /// Shapes are shown for both; running statistics (fields `running_*`) do not count as parameters.
 pub fn layer_table<M: Module>(model: &M) -> Vec<LayerRow> {
     let mut visitor = LayerVisitor::default();
-    model.visit(&mut visitor);
+    // Away from training no parameter asks for gradients, whether it is frozen or not.
+    model.valid().train().visit(&mut visitor);
     visitor.rows
 }
 
@@ -131,8 +132,11 @@ mod tests {
     fn frozen_modules_count_but_are_not_trainable() {
         let mut model = net(&Device::flex().autodiff());
         model.head = model.head.no_grad();
-        let rows = layer_table(&model);
-        assert_eq!((rows[4].num_params, rows[4].num_trainable), (8, 0));
-        assert_eq!((rows[0].num_params, rows[0].num_trainable), (16, 16));
+        // Also in evaluation mode, in which a run reports about its model.
+        for model in [model.valid(), model] {
+            let rows = layer_table(&model);
+            assert_eq!((rows[4].num_params, rows[4].num_trainable), (8, 0));
+            assert_eq!((rows[0].num_params, rows[0].num_trainable), (16, 16));
+        }
     }
 }

@@ -9,7 +9,11 @@ mod json;
 mod layers;
 mod numbers;
 
-use crate::{Error, Result, SizeClass, fit::History, model_folder::write_atomic};
+use crate::{
+    Error, Result, SizeClass,
+    fit::{FitConfig, History, OptimizerGroup, optimizer_groups},
+    model_folder::write_atomic,
+};
 pub use layers::layer_table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -264,15 +268,45 @@ pub struct OptimiserStage {
     pub groups: Vec<GroupRow>,
 }
 
+impl OptimiserStage {
+    /// The optimiser that [`fit`](crate::fit::fit) builds for `model`, and its parameter groups.
+    pub fn of<M: burn::module::Module>(fit: &FitConfig, model: &M) -> Result<Self> {
+        let config = serde_json::json!(fit.optimizer);
+        let groups = optimizer_groups(&fit.optimizer, model)?;
+        Ok(Self {
+            name: config["name"].as_str().unwrap_or_default().into(),
+            schedule: serde_json::json!(fit.schedule),
+            groups: groups.into_iter().map(GroupRow::from).collect(),
+            config,
+        })
+    }
+}
+
 /// Parameters that the optimiser treats alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupRow {
     /// What is in it (`biases and norms`).
     pub name: String,
+    /// Number of tensors.
+    pub num_tensors: usize,
     /// Number of parameters.
     pub num_params: usize,
-    /// What differs (`weight_decay 0`).
-    pub settings: String,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Learning rate over the schedule's.
+    pub lr_factor: f64,
+}
+
+impl From<OptimizerGroup> for GroupRow {
+    fn from(group: OptimizerGroup) -> Self {
+        Self {
+            name: group.name.into(),
+            num_tensors: group.paths.len(),
+            num_params: group.num_params,
+            weight_decay: group.weight_decay,
+            lr_factor: group.lr_factor,
+        }
+    }
 }
 
 /// Stage 7: what training and validation measured. Steps and epochs count from 1.

@@ -85,8 +85,10 @@ fn report() -> Report {
             schedule: json!({ "name": "cosine" }),
             groups: vec![GroupRow {
                 name: EVIL.into(),
+                num_tensors: 2,
                 num_params: 8,
-                settings: EVIL.into(),
+                weight_decay: 0.05,
+                lr_factor: 1.0,
             }],
         },
         training,
@@ -273,4 +275,24 @@ fn peak_memory_is_at_least_what_we_hold() {
         let held = vec![1u8; 8 << 20];
         assert!(peak_memory_bytes().unwrap() > held.iter().map(|&b| u64::from(b)).sum());
     }
+}
+
+#[test]
+fn the_optimiser_stage_counts_each_group_of_the_real_optimiser() {
+    use burn::{module::Module, nn::LinearConfig, tensor::Device};
+    let fit = FitConfig::default();
+    let model = LinearConfig::new(5, 3).init(&Device::flex());
+    let stage = OptimiserStage::of(&fit, &model).unwrap();
+    let row = |name: &str, num_params, weight_decay| GroupRow {
+        name: name.into(),
+        num_tensors: 1,
+        num_params,
+        weight_decay,
+        lr_factor: 1.0,
+    };
+    let decayed = row("weights", 15, fit.optimizer.weight_decay);
+    assert_eq!(stage.name, "adamw");
+    assert_eq!(stage.groups, [decayed, row("biases and norms", 3, 0.0)]);
+    let stage = OptimiserStage::of(&fit, &model.no_grad()).unwrap();
+    assert!(stage.groups.is_empty());
 }

@@ -1,11 +1,12 @@
 //! Any of the networks, chosen by name at run time.
 
 use super::{
+    ConvNet,
     arch::{self, AnyConfig, Preprocessing, architectures},
-    efficientnet::{self, EfficientNet},
-    efficientnet_lite::{self, EfficientNetLite},
-    mobilenet_v2::{self, MobileNetV2},
-    resnet::{self, ResNet},
+    efficientnet::EfficientNet,
+    efficientnet_lite::EfficientNetLite,
+    mobilenet_v2::MobileNetV2,
+    resnet::ResNet,
 };
 use burn::{
     module::Module,
@@ -13,6 +14,7 @@ use burn::{
 };
 use panoply_core::{
     Error, Result,
+    nn::PoolHead,
     weights::{self, KeyMap, LoadOptions, LoadReport, SaveDtype},
 };
 use serde::{Deserialize, Serialize};
@@ -147,102 +149,23 @@ impl BackboneConfig {
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a process holds one or two")]
 pub enum Backbone {
-    /// [`resnet`]
+    /// [`resnet`](super::resnet)
     ResNet(ResNet),
-    /// [`efficientnet`]
+    /// [`efficientnet`](super::efficientnet)
     EfficientNet(EfficientNet),
-    /// [`efficientnet_lite`]
+    /// [`efficientnet_lite`](super::efficientnet_lite)
     EfficientNetLite(EfficientNetLite),
-    /// [`mobilenet_v2`]
+    /// [`mobilenet_v2`](super::mobilenet_v2)
     MobileNetV2(MobileNetV2),
 }
 
 impl Backbone {
-    /// Logits of a batch of images.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        self.head(self.features(x))
-    }
-
-    /// The last feature map, the one that Grad-CAM looks at.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, channels, height', width']`
-    pub fn features(&self, x: Tensor<4>) -> Tensor<4> {
-        self.walk(x, &mut |_, _| ())
-    }
-
-    /// Logits of the last feature map.
-    ///
-    /// # Shapes
-    /// - `features`: `[batch, channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn net(&self) -> &dyn ConvNet {
         match self {
-            Self::ResNet(m) => m.head(features),
-            Self::EfficientNet(m) => m.head(features),
-            Self::EfficientNetLite(m) => m.head(features),
-            Self::MobileNetV2(m) => m.head(features),
-        }
-    }
-
-    /// As [`features`](Self::features); shows `visit` each stage's name and output on the way.
-    pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
-        match self {
-            Self::ResNet(m) => m.walk(x, visit),
-            Self::EfficientNet(m) => m.walk(x, visit),
-            Self::EfficientNetLite(m) => m.walk(x, visit),
-            Self::MobileNetV2(m) => m.walk(x, visit),
-        }
-    }
-
-    /// The output of each stage under its name, for inspection; the last one is the feature map.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - outputs: `[batch, channels, height', width']`
-    pub fn stages(&self, x: Tensor<4>) -> Vec<(String, Tensor<4>)> {
-        let mut stages = Vec::new();
-        self.walk(x, &mut |name, x| stages.push((name.to_string(), x.clone())));
-        stages
-    }
-
-    /// The same network with a new, untrained head for `num_classes`.
-    #[must_use]
-    pub fn replace_head(self, num_classes: usize, device: &Device) -> Self {
-        match self {
-            Self::ResNet(m) => Self::ResNet(m.replace_head(num_classes, device)),
-            Self::EfficientNet(m) => Self::EfficientNet(m.replace_head(num_classes, device)),
-            Self::EfficientNetLite(m) => {
-                Self::EfficientNetLite(m.replace_head(num_classes, device))
-            }
-            Self::MobileNetV2(m) => Self::MobileNetV2(m.replace_head(num_classes, device)),
-        }
-    }
-
-    /// Folds the norms into the convolutions: the same numbers in fewer passes. For inference
-    /// only; a folded network cannot be saved in the published layout.
-    #[must_use]
-    pub fn fold(self) -> Self {
-        match self {
-            Self::ResNet(m) => Self::ResNet(m.fold()),
-            Self::EfficientNet(m) => Self::EfficientNet(m.fold()),
-            Self::EfficientNetLite(m) => Self::EfficientNetLite(m.fold()),
-            Self::MobileNetV2(m) => Self::MobileNetV2(m.fold()),
-        }
-    }
-
-    /// How the published keys of this network and ours correspond.
-    pub fn key_map(&self) -> &'static KeyMap {
-        match self {
-            Self::ResNet(_) => &resnet::KEY_MAP,
-            Self::EfficientNet(_) => &efficientnet::KEY_MAP,
-            Self::EfficientNetLite(_) => &efficientnet_lite::KEY_MAP,
-            Self::MobileNetV2(_) => &mobilenet_v2::KEY_MAP,
+            Self::ResNet(m) => m,
+            Self::EfficientNet(m) => m,
+            Self::EfficientNetLite(m) => m,
+            Self::MobileNetV2(m) => m,
         }
     }
 
@@ -251,7 +174,7 @@ impl Backbone {
         self.load_with(path, LoadOptions::default())
     }
 
-    /// Loads a checkpoint, tolerating what `options` says; see [`head_keys`](Self::head_keys).
+    /// Loads a checkpoint, tolerating what `options` says; see [`head_keys`](ConvNet::head_keys).
     pub fn load_with(&mut self, path: &Path, options: LoadOptions<'_>) -> Result<LoadReport> {
         let map = self.key_map();
         weights::load_with(self, path, map, options)
@@ -268,19 +191,41 @@ impl Backbone {
         weights::save(self, path, self.key_map(), dtype)
     }
 
-    /// Patterns of the published keys of the head, for [`LoadOptions::allow_missing`]: what a
-    /// checkpoint with other classes does not provide.
-    pub fn head_keys(&self) -> &'static [&'static str] {
-        match self {
-            Self::ResNet(_) => &["fc.{}"],
-            Self::EfficientNet(_) | Self::MobileNetV2(_) => &["classifier.1.{}"],
-            Self::EfficientNetLite(_) => &["_fc.{}"],
-        }
-    }
-
     /// The published keys and shapes, sorted.
     pub fn published_keys(&self) -> Vec<(String, Vec<usize>)> {
         weights::published_keys(self, self.key_map())
+    }
+}
+
+impl ConvNet for Backbone {
+    fn key_map(&self) -> &'static KeyMap {
+        self.net().key_map()
+    }
+
+    fn pool_head(&self) -> &PoolHead {
+        self.net().pool_head()
+    }
+
+    fn pool_head_mut(&mut self) -> &mut PoolHead {
+        match self {
+            Self::ResNet(m) => m.pool_head_mut(),
+            Self::EfficientNet(m) => m.pool_head_mut(),
+            Self::EfficientNetLite(m) => m.pool_head_mut(),
+            Self::MobileNetV2(m) => m.pool_head_mut(),
+        }
+    }
+
+    fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+        self.net().walk(x, visit)
+    }
+
+    fn fold(self) -> Self {
+        match self {
+            Self::ResNet(m) => Self::ResNet(m.fold()),
+            Self::EfficientNet(m) => Self::EfficientNet(m.fold()),
+            Self::EfficientNetLite(m) => Self::EfficientNetLite(m.fold()),
+            Self::MobileNetV2(m) => Self::MobileNetV2(m.fold()),
+        }
     }
 }
 
@@ -389,8 +334,10 @@ mod tests {
                 .to_string()
                 .contains("classifier.1.weight")
         );
+        let head = other.head_keys();
+        assert_eq!(head, "classifier.1.{}");
         let options = LoadOptions {
-            allow_missing: other.head_keys(),
+            allow_missing: &[&head],
             ..Default::default()
         };
         assert_eq!(other.load_with(&path, options).unwrap().misshaped.len(), 2);

@@ -5,7 +5,10 @@
 //! `efficientnet/lite`. Convolutions pad as TensorFlow's SAME for the size of the input at hand;
 //! the port does so for the nominal input size, which is the same at that size.
 
-use super::mbconv::{BlockStyle, MbConv, StageConfig};
+use super::{
+    ConvNet,
+    mbconv::{BlockStyle, MbConv, StageConfig},
+};
 use burn::{
     config::Config,
     module::Module,
@@ -144,37 +147,21 @@ pub struct EfficientNetLite {
     head: PoolHead,
 }
 
-impl EfficientNetLite {
-    /// Logits of a batch of images.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        self.head(self.features(x))
+impl ConvNet for EfficientNetLite {
+    fn key_map(&self) -> &'static KeyMap {
+        &KEY_MAP
     }
 
-    /// The last feature map.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, channels, height / 32, width / 32]`, rounded up
-    pub fn features(&self, x: Tensor<4>) -> Tensor<4> {
-        self.walk(x, &mut |_, _| ())
+    fn pool_head(&self) -> &PoolHead {
+        &self.head
     }
 
-    /// Logits of the last feature map.
-    ///
-    /// # Shapes
-    /// - `features`: `[batch, channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.head.forward(features)
+    fn pool_head_mut(&mut self) -> &mut PoolHead {
+        &mut self.head
     }
 
-    /// As [`features`](Self::features); shows `visit` the output of the stem (`stem`), of each
-    /// block (`blocks.N`) and of the last convolution (`top`) on the way.
-    pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+    /// Stages: `stem`, each block `blocks.N`, and the last convolution, `top`.
+    fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         let mut x = self.stem.forward(x);
         visit("stem", &x);
         for (i, block) in self.blocks.iter().enumerate() {
@@ -186,16 +173,7 @@ impl EfficientNetLite {
         x
     }
 
-    /// The same network with a new, untrained head.
-    #[must_use]
-    pub fn replace_head(mut self, num_classes: usize, device: &Device) -> Self {
-        self.head = self.head.replace(num_classes, device);
-        self
-    }
-
-    /// Folds the norms into the convolutions, for inference only.
-    #[must_use]
-    pub fn fold(self) -> Self {
+    fn fold(self) -> Self {
         Self {
             stem: self.stem.fold(),
             blocks: self.blocks.into_iter().map(MbConv::fold).collect(),

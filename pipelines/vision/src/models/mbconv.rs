@@ -194,6 +194,54 @@ impl MbConv {
     }
 }
 
+/// An entry of torchvision's `features`, of which its `EfficientNet` and `MobileNetV2` consist.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model holds a few dozen")]
+pub(super) enum Feature {
+    /// The first and the last.
+    Conv(ConvNorm),
+    /// One block: `MobileNetV2`'s entries between.
+    Block(MbConv),
+    /// The blocks of one stage: `EfficientNet`'s entries between.
+    Stage(Vec<MbConv>),
+}
+
+impl Feature {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv(conv) => conv.forward(x),
+            Self::Block(block) => block.forward(x),
+            Self::Stage(blocks) => blocks.iter().fold(x, |x, block| block.forward(x)),
+        }
+    }
+
+    /// One entry after the other; shows `visit` each output as `features.N`.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, in_channels, height, width]`
+    /// - output: `[batch, channels, height', width']`
+    pub(super) fn walk(
+        features: &[Self],
+        x: Tensor<4>,
+        visit: &mut dyn FnMut(&str, &Tensor<4>),
+    ) -> Tensor<4> {
+        features.iter().enumerate().fold(x, |x, (i, feature)| {
+            let x = feature.forward(x);
+            visit(&format!("features.{i}"), &x);
+            x
+        })
+    }
+
+    /// The same entry with its norms folded into the convolutions.
+    pub(super) fn fold(self) -> Self {
+        match self {
+            Self::Conv(conv) => Self::Conv(conv.fold()),
+            Self::Block(block) => Self::Block(block.fold()),
+            Self::Stage(blocks) => Self::Stage(blocks.into_iter().map(MbConv::fold).collect()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,17 @@
 //! MobileNetV2: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018
 //! (arXiv:1801.04381), in the layout and with the defaults of torchvision.
 
-use super::mbconv::{BlockStyle, MbConv, StageConfig, make_divisible};
+use super::{
+    ConvNet,
+    mbconv::{BlockStyle, Feature, StageConfig, make_divisible},
+};
 use burn::{
     config::Config,
     module::Module,
     tensor::{Device, Tensor},
 };
 use panoply_core::{
-    nn::{Activation, ConvNorm, LinearInit, Padding, PoolHead, PoolHeadConfig},
+    nn::{Activation, LinearInit, Padding, PoolHead, PoolHeadConfig},
     weights::KeyMap,
 };
 
@@ -109,32 +112,6 @@ impl MobileNetV2Config {
     }
 }
 
-/// An entry of torchvision's `features`.
-#[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a model holds a few dozen")]
-enum Feature {
-    /// The first and the last.
-    Conv(ConvNorm),
-    /// Those between.
-    Block(MbConv),
-}
-
-impl Feature {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Conv(conv) => conv.forward(x),
-            Self::Block(block) => block.forward(x),
-        }
-    }
-
-    fn fold(self) -> Self {
-        match self {
-            Self::Conv(conv) => Self::Conv(conv.fold()),
-            Self::Block(block) => Self::Block(block.fold()),
-        }
-    }
-}
-
 /// The network. Should be created with [`MobileNetV2Config`].
 #[derive(Module, Debug)]
 pub struct MobileNetV2 {
@@ -142,54 +119,25 @@ pub struct MobileNetV2 {
     head: PoolHead,
 }
 
-impl MobileNetV2 {
-    /// Logits of a batch of images.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        self.head(self.features(x))
+impl ConvNet for MobileNetV2 {
+    fn key_map(&self) -> &'static KeyMap {
+        &KEY_MAP
     }
 
-    /// The last feature map.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, channels, height / 32, width / 32]`, rounded up
-    pub fn features(&self, x: Tensor<4>) -> Tensor<4> {
-        self.walk(x, &mut |_, _| ())
+    fn pool_head(&self) -> &PoolHead {
+        &self.head
     }
 
-    /// Logits of the last feature map.
-    ///
-    /// # Shapes
-    /// - `features`: `[batch, channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.head.forward(features)
+    fn pool_head_mut(&mut self) -> &mut PoolHead {
+        &mut self.head
     }
 
-    /// As [`features`](Self::features); shows `visit` the output of `features.0` (the stem) and of
-    /// each `features.N` after it on the way.
-    pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
-        self.features.iter().enumerate().fold(x, |x, (i, feature)| {
-            let x = feature.forward(x);
-            visit(&format!("features.{i}"), &x);
-            x
-        })
+    /// Stages: `features.0` (the stem) and each `features.N` after it.
+    fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+        Feature::walk(&self.features, x, visit)
     }
 
-    /// The same network with a new, untrained head.
-    #[must_use]
-    pub fn replace_head(mut self, num_classes: usize, device: &Device) -> Self {
-        self.head = self.head.replace(num_classes, device);
-        self
-    }
-
-    /// Folds the norms into the convolutions, for inference only.
-    #[must_use]
-    pub fn fold(self) -> Self {
+    fn fold(self) -> Self {
         Self {
             features: self.features.into_iter().map(Feature::fold).collect(),
             head: self.head,

@@ -2,6 +2,7 @@
 
 mod arch;
 mod backbone;
+mod conv_net;
 pub mod efficientnet;
 pub mod efficientnet_lite;
 mod mbconv;
@@ -10,4 +11,5 @@ pub mod resnet;
 
 pub use arch::{Preprocessing, architectures};
 pub use backbone::{Backbone, BackboneConfig};
+pub use conv_net::ConvNet;
 pub use mbconv::{MbConv, StageConfig};

@@ -4,6 +4,7 @@
 //! into its 3x3 convolution. Options give the paper's version 1 as Keras has it (stride in the
 //! first 1x1, convolutions with bias) and a stem for images of 28 or 32 pixels.
 
+use super::ConvNet;
 use burn::{
     config::Config,
     module::Module,
@@ -260,37 +261,21 @@ pub struct ResNet {
     head: PoolHead,
 }
 
-impl ResNet {
-    /// Logits of a batch of images.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        self.head(self.features(x))
+impl ConvNet for ResNet {
+    fn key_map(&self) -> &'static KeyMap {
+        &KEY_MAP
     }
 
-    /// The last feature map.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, channels, height / 32, width / 32]` (rounded up; / 8 with the small stem)
-    pub fn features(&self, x: Tensor<4>) -> Tensor<4> {
-        self.walk(x, &mut |_, _| ())
+    fn pool_head(&self) -> &PoolHead {
+        &self.head
     }
 
-    /// Logits of the last feature map.
-    ///
-    /// # Shapes
-    /// - `features`: `[batch, channels, height, width]`
-    /// - output: `[batch, num_classes]`
-    pub fn head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.head.forward(features)
+    fn pool_head_mut(&mut self) -> &mut PoolHead {
+        &mut self.head
     }
 
-    /// As [`features`](Self::features); shows `visit` the output of the stem (`conv1`, before the
-    /// pooling) and of each layer (`layer1` to `layer4`) on the way.
-    pub fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+    /// Stages: `conv1` (the stem, before the pooling), `layer1` to `layer4`.
+    fn walk(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         let mut x = self.conv1.forward(x);
         visit("conv1", &x);
         if let Some(maxpool) = &self.maxpool {
@@ -307,16 +292,7 @@ impl ResNet {
         x
     }
 
-    /// The same network with a new, untrained head.
-    #[must_use]
-    pub fn replace_head(mut self, num_classes: usize, device: &Device) -> Self {
-        self.head = self.head.replace(num_classes, device);
-        self
-    }
-
-    /// Folds the norms into the convolutions, for inference only.
-    #[must_use]
-    pub fn fold(self) -> Self {
+    fn fold(self) -> Self {
         let layer = |blocks: Vec<Block>| blocks.into_iter().map(Block::fold).collect();
         Self {
             conv1: self.conv1.fold(),

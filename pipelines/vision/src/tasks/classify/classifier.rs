@@ -1,10 +1,13 @@
 //! A loaded classifier: backbone, preprocessing, labels; opened from a folder, the bundle or the Hub.
 
 use crate::{
-    models::{Backbone, BackboneConfig},
+    models::{Backbone, BackboneConfig, ConvNet},
     preprocess::{Preprocessing, Resize},
 };
-use burn::tensor::{Device, Tensor};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use image::RgbImage;
 use panoply_core::{
     Error, ModelCard, ModelFolder, Predictor, Result, RunContext, SizeClass, guard,
@@ -55,7 +58,7 @@ pub struct Classifier {
 impl Classifier {
     /// Opens a model: the bundled name, a model folder, or a Hub name (`owner/name[@revision]`).
     pub fn open(model: &str, context: &RunContext) -> Result<Self> {
-        Ok(Self::open_unfolded(model, context)?.fold())
+        Ok(Self::open_unfolded(model, context)?.for_inference())
     }
 
     /// As [`open`](Self::open), with the norms still beside the convolutions: a start for training.
@@ -151,10 +154,11 @@ impl Classifier {
         })
     }
 
-    /// Folds the norms into the convolutions, for inference.
-    fn fold(self) -> Self {
+    /// Folds the norms into the convolutions, and switches dropout off for good: an explanation
+    /// lifts its input onto the training device, where dropout would act otherwise.
+    fn for_inference(self) -> Self {
         Self {
-            backbone: self.backbone.fold(),
+            backbone: self.backbone.fold().valid(),
             ..self
         }
     }

@@ -5,7 +5,10 @@ use super::{
     classifier::to_vec,
     samples::{Batch, ImageCollate, ImageSamples},
 };
-use crate::{models::Backbone, preprocess::Preprocessing};
+use crate::{
+    models::{Backbone, ConvNet},
+    preprocess::Preprocessing,
+};
 use burn::tensor::{Device, activation::softmax};
 use panoply_core::{
     Artefact, Error, Evaluation, Result, RunContext, fit::Loader, plot, progress::Progress,
@@ -14,6 +17,9 @@ use panoply_datasets::{ImageSet, open_for_eval};
 use panoply_metrics::{CalibrationBins, ConfusionMatrix, DEFAULT_BINS, LogLoss, MetricError, TopK};
 use serde_json::{Map, Value, json};
 use std::path::Path;
+
+/// Names of the headline metrics, in the order in which [`Scores::metrics`] gives them.
+pub(super) const METRICS: [&str; 4] = ["accuracy", "top_5_accuracy", "log_loss", "ece"];
 
 /// The metrics of one pass, as sums and counts.
 pub(super) struct Scores {
@@ -119,19 +125,16 @@ impl Scores {
 
     /// Headline metrics, in order.
     pub(super) fn metrics(&self) -> Result<Vec<(String, f64)>> {
-        let metrics = || -> Result<Vec<(&str, f64)>, MetricError> {
-            Ok(vec![
-                ("accuracy", self.matrix.accuracy()?),
-                ("top_5_accuracy", self.top_5.value()?),
-                ("log_loss", self.loss.value()?),
-                ("ece", self.calibration.error()?),
+        let values = || -> Result<[f64; 4], MetricError> {
+            Ok([
+                self.matrix.accuracy()?,
+                self.top_5.value()?,
+                self.loss.value()?,
+                self.calibration.error()?,
             ])
         };
-        Ok(metrics()
-            .map_err(metric_error)?
-            .into_iter()
-            .map(|(name, value)| (name.to_string(), value))
-            .collect())
+        let values = values().map_err(metric_error)?;
+        Ok(METRICS.map(String::from).into_iter().zip(values).collect())
     }
 
     /// Counts `[truth][predicted]`.

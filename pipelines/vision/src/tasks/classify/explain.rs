@@ -1,6 +1,7 @@
 //! Why did the classifier answer so? Heat maps over the photo.
 
 use super::{Classifier, classifier::to_vec, draw, stem};
+use crate::models::ConvNet;
 use burn::tensor::Tensor;
 use panoply_core::{
     Error, ExplainRequest, Output, Predictor, Result, RunContext,
@@ -136,4 +137,35 @@ fn clip_top(map: Tensor<2>) -> Result<Tensor<2>> {
     let mut values = to_vec(map.clone())?;
     values.sort_by(f32::total_cmp);
     Ok(map.clamp_max(values[(values.len() - 1) * 99 / 100]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::classify::{BUNDLED, Classify};
+    use panoply_core::Task;
+
+    /// The head's dropout would make each one different.
+    #[test]
+    fn an_explanation_of_one_photo_is_always_the_same() {
+        let context = RunContext::cpu();
+        let classifier = Classifier::open(BUNDLED, &context).unwrap();
+        let example = Classify.examples().remove(0);
+        let photo = decode(example.as_bytes().unwrap(), &example.name).unwrap();
+        let input = classifier.preprocess(&[photo]).unwrap();
+        for method in ["grad-cam", "integrated-gradients"] {
+            let heat = || {
+                let (map, note) = attribute(&classifier, method, input.clone(), 281).unwrap();
+                (to_vec(map).unwrap(), note)
+            };
+            assert!(heat() == heat(), "{method}");
+        }
+        let logits = to_vec(classifier.forward(input.clone()).unwrap()).unwrap();
+        let (_, note) = attribute(&classifier, "integrated-gradients", input, 281).unwrap();
+        let expected = format!("logit {:.3} =", logits[281]);
+        assert!(
+            note.starts_with(&expected),
+            "{note} is not about {expected}"
+        );
+    }
 }

@@ -20,7 +20,7 @@ mod train;
 pub use classifier::{BUNDLED, Classifier, Label, Prediction, published_preprocessing};
 pub use recipe::{RECIPES, Recipe};
 
-use crate::models::{BackboneConfig, architectures};
+use crate::models::{BackboneConfig, ConvNet, architectures};
 use burn::tensor::Device;
 use panoply_core::{
     Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
@@ -155,7 +155,7 @@ fn import_published(
     let device = Device::flex();
     let head = BackboneConfig::new(architecture, 1, 3)
         .init(&device)?
-        .head_keys()[0]
+        .head_keys()
         .replace("{}", "weight");
     let tensors = weights::read_tensors(file)?;
     let num_classes = tensors
@@ -262,6 +262,13 @@ impl ClassifySession {
         prediction: &Prediction,
         options: &PredictOptions,
     ) -> Result<Output> {
+        if let Some(bad) = prediction.logits.iter().find(|logit| !logit.is_finite()) {
+            return Err(Error::input(
+                &input.name,
+                format!("the model answers with a logit of {bad}"),
+                "a model whose weights and running statistics give finite logits",
+            ));
+        }
         let mut table = vec![["", "label", "score"].map(String::from).to_vec()];
         for label in &prediction.labels {
             table.push(vec![
@@ -298,4 +305,27 @@ fn stem(name: &str) -> String {
         || "picture".into(),
         |stem| stem.to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A negative running variance does this to a whole model, though every weight is finite.
+    #[test]
+    fn a_logit_that_is_no_number_is_no_answer() {
+        let input = Input::bytes("a.jpg", Vec::new());
+        let photo = image::RgbImage::new(1, 1);
+        let prediction = Prediction {
+            labels: Vec::new(),
+            logits: vec![0.5, f32::NAN],
+        };
+        let answer =
+            ClassifySession::output(&input, &photo, &prediction, &PredictOptions::default());
+        let message = answer.err().unwrap().to_string();
+        assert!(
+            message.starts_with("a.jpg: the model answers with a logit of NaN"),
+            "{message}"
+        );
+    }
 }

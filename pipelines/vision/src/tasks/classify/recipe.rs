@@ -1,6 +1,7 @@
 //! The recipes of `vision classify`: typed configs, one function each.
 
-use crate::augment::AugmentConfig;
+use super::eval::METRICS;
+use crate::{augment::AugmentConfig, preprocess::MAX_SIDE};
 use panoply_core::{
     Error, RecipeInfo, Result,
     fit::{BestMetric, FitConfig, Mode, OptimizerConfig, OptimizerName, ScheduleConfig},
@@ -66,6 +67,43 @@ pub struct ModelConfig {
 }
 
 impl Recipe {
+    /// Refuses what could only fail later, by name: before data is read and anything is written.
+    pub fn check(&self) -> Result<()> {
+        let wrong =
+            |field: &str, value: String, expected: &str| Err(Error::input(field, value, expected));
+        let ModelConfig {
+            in_channels,
+            image_size,
+            ..
+        } = self.model;
+        if !matches!(in_channels, 1 | 3) {
+            let expected = "3 (RGB) or 1 (grey)";
+            return wrong("model.in_channels", in_channels.to_string(), expected);
+        }
+        if let Some(size) = image_size
+            && !(1..=MAX_SIDE).contains(&size)
+        {
+            let expected = format!("null, or 1 to {MAX_SIDE} pixels");
+            return wrong("model.image_size", size.to_string(), &expected);
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            let value = self.label_smoothing.to_string();
+            return wrong("label_smoothing", value, "in [0, 1)");
+        }
+        self.augment.check()?;
+        self.fit.validate()?;
+        let best = self.fit.best_metric.as_ref().map(|best| &best.name);
+        let early = self.fit.early_stopping.as_ref().map(|early| &early.metric);
+        match [best, early]
+            .into_iter()
+            .flatten()
+            .find(|name| !METRICS.contains(&name.as_str()))
+        {
+            Some(name) => Err(Error::unknown("validation metric", name, METRICS)),
+            None => Ok(()),
+        }
+    }
+
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
         match name {
@@ -190,5 +228,42 @@ fn best(metric: &str) -> BestMetric {
     BestMetric {
         name: metric.into(),
         mode: Mode::Max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use panoply_core::recipe::apply_sets;
+
+    #[test]
+    fn every_recipe_is_valid_and_a_slip_is_named() {
+        for recipe in RECIPES {
+            Recipe::named(recipe.name).unwrap().check().unwrap();
+        }
+        for (set, expected) in [
+            ("model.in_channels=5", "model.in_channels: 5; expected 3"),
+            (
+                "model.image_size=0",
+                "model.image_size: 0; expected null, or 1",
+            ),
+            ("model.image_size=5000", "1 to 4096"),
+            (
+                "label_smoothing=-1",
+                "label_smoothing: -1; expected in [0, 1)",
+            ),
+            ("label_smoothing=1", "label_smoothing: 1;"),
+            ("augment.hue=3", "augment.hue: 3"),
+            ("fit.epochs=0", "epochs: 0"),
+            ("fit.best_metric.name=acuracy", "did you mean 'accuracy'"),
+            (
+                r#"fit.early_stopping={"metric":"auc","mode":"max","patience":1}"#,
+                "unknown validation metric 'auc'",
+            ),
+        ] {
+            let recipe = apply_sets(Recipe::debug(), &[set.to_string()]).unwrap();
+            let error = recipe.check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{set}: {error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The seven stages of a training run, as `report.json` and `report.html`.
 
 use super::{classifier::to_vec, recipe::Recipe, samples::Supervised};
-use crate::preprocess::Preprocessing;
+use crate::{models::ConvNet, preprocess::Preprocessing};
 use panoply_core::{
     ModelCard, Result, RunContext, TrainRequest,
     fit::{Fitted, History},
@@ -45,7 +45,7 @@ pub(super) fn page(run: &Trained<'_>, context: &RunContext) -> Result<Report> {
         forward,
         activations,
         loss: LossStage::of("cross-entropy", formula, &training),
-        optimiser: optimiser_stage(run),
+        optimiser: OptimiserStage::of(&run.recipe.fit, &run.fitted.model)?,
         timing: timing(&run.fitted.history, run.data.train.len()),
         training,
         ..Report::default()
@@ -90,19 +90,6 @@ fn data_stage(run: &Trained<'_>) -> DataStage {
             num_warnings: run.found.at(Level::Warning).count(),
             findings: run.found.findings.iter().map(ToString::to_string).collect(),
         },
-    }
-}
-
-fn optimiser_stage(run: &Trained<'_>) -> OptimiserStage {
-    let fit = &run.recipe.fit;
-    OptimiserStage {
-        name: json!(fit.optimizer.name)
-            .as_str()
-            .unwrap_or_default()
-            .into(),
-        config: json!(fit.optimizer),
-        schedule: json!(fit.schedule),
-        groups: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     augment::{Augment, AugmentConfig, mix},
-    models::Backbone,
+    models::{Backbone, ConvNet},
     preprocess::Preprocessing,
 };
 use burn::{

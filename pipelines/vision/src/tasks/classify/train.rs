@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     augment::Augment,
-    models::{Backbone, BackboneConfig},
+    models::{Backbone, BackboneConfig, ConvNet},
     preprocess::Preprocessing,
 };
 use burn::{
@@ -147,6 +147,13 @@ impl Start {
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
+    recipe.check()?;
+    let run = Run {
+        dir: request.out.clone(),
+        resume: request.resume,
+        recipe: json!(recipe),
+    };
+    run.check()?;
     let data = splits(&recipe, request.data.as_deref())?;
     let found = inspect(&data);
     write_json(&request.out.join("data-gate.json"), &found)?;
@@ -156,7 +163,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
     let classes = data.train.classes().to_vec();
     let start = Start::of(&recipe, request, classes.len(), context)?;
-    let fitted = run_fit(&recipe, &data, &start, request, context)?;
+    let fitted = run_fit(&recipe, &data, &start, &run, context)?;
     let backbone = fitted.model.backbone.clone();
 
     let pass = Pass {
@@ -228,7 +235,7 @@ fn run_fit(
     recipe: &Recipe,
     data: &Splits,
     start: &Start,
-    request: &TrainRequest,
+    run: &Run,
     context: &RunContext,
 ) -> Result<Fitted<Supervised>> {
     let augment = Augment::new(&recipe.augment)?;
@@ -269,18 +276,13 @@ fn run_fit(
         )?
         .metrics()
     };
-    let run = Run {
-        dir: request.out.clone(),
-        resume: request.resume,
-        recipe: json!(recipe),
-    };
     fit::fit(
         model,
         &recipe.fit,
         &samples,
         &collate,
         &mut validate,
-        &run,
+        run,
         context,
     )
 }
