@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 pub mod explain;
 pub mod fit;
+pub mod host;
 pub mod hub;
 pub mod model_folder;
 pub mod nn;

@@ -14,19 +14,23 @@
 mod activation;
 mod attention;
 mod conv_norm;
+mod crf;
 mod drop_path;
 mod head;
 mod init;
 mod mlp;
 pub mod ops;
+mod rnn;
 mod squeeze_excite;
 
 pub use activation::Activation;
 pub use attention::{Attention, AttentionConfig, AttentionInput};
 pub use conv_norm::{ConvNorm, ConvNormConfig};
+pub use crf::{Crf, CrfConfig, CrfScores};
 pub use drop_path::{DropPath, DropPathConfig};
 pub use head::{PoolHead, PoolHeadConfig};
 pub use init::{LinearInit, conv2d, linear};
 pub use mlp::{Mlp, MlpConfig};
 pub use ops::Padding;
+pub use rnn::{Rnn, RnnConfig, RnnKind, RnnLayer, RnnWeights};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
