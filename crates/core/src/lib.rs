@@ -28,4 +28,5 @@ pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
     Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
     PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
+    answer_batch,
 };
