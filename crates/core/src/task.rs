@@ -4,6 +4,7 @@
 use crate::{Error, ModelCard, Result, guard, progress::Interrupt};
 use burn::tensor::Device;
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -257,6 +258,9 @@ pub struct RunContext {
     pub interrupt: Interrupt,
     /// Never open a network connection.
     pub offline: bool,
+    /// What differs from [`Task::settings`], as `--set` of `run`, `eval` and `explain` edited it;
+    /// `null` for nothing.
+    pub settings: Value,
 }
 
 impl RunContext {
@@ -266,7 +270,20 @@ impl RunContext {
             device: Device::flex(),
             interrupt: Interrupt::default(),
             offline: true,
+            settings: Value::Null,
         }
+    }
+
+    /// The settings as a task's own type: a struct with defaults that refuses unknown keys.
+    ///
+    /// # Errors
+    /// A key that it does not know, or a value of the wrong type.
+    pub fn settings<S: Default + DeserializeOwned>(&self) -> Result<S> {
+        if self.settings.is_null() {
+            return Ok(S::default());
+        }
+        serde_json::from_value(self.settings.clone())
+            .map_err(|e| Error::input("--set", e.to_string(), "a value of the setting's type"))
     }
 }
 
@@ -355,6 +372,12 @@ pub trait Task: Sync {
     /// Methods of `explain`.
     fn explain_methods(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// What `--set` of `run`, `eval` and `explain` can change, with its defaults, as a JSON object;
+    /// [`RunContext::settings`] brings it to [`open`](Self::open). `train --set` edits the recipe.
+    fn settings(&self) -> Value {
+        json!({})
     }
 
     /// Name of the model used when none is given.
