@@ -47,7 +47,7 @@ fn find<'v>(root: &'v mut Value, path: &str) -> Result<&'v mut Value> {
             ));
         };
         if !map.contains_key(key) {
-            return Err(Error::unknown("recipe key", key, map.keys()));
+            return Err(Error::unknown("key", key, map.keys()));
         }
         here = &mut map[key];
     }

@@ -2,7 +2,10 @@
 
 use crate::{model, verbs};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use panoply_core::{Error, Result, RunContext, device, guard, progress::Interrupt};
+use panoply_core::{
+    Error, Result, RunContext, Task, device, guard, progress::Interrupt, recipe::apply_sets,
+};
+use serde_json::Value;
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 /// One neural engine, six domains: run, train, evaluate and explain published models.
@@ -65,12 +68,31 @@ pub(crate) struct Where {
 }
 
 impl Where {
-    pub(crate) fn context(&self) -> Result<RunContext> {
+    pub(crate) fn context(&self, settings: Value) -> Result<RunContext> {
         Ok(RunContext {
             device: device::select(&self.device)?,
             interrupt: Interrupt::on_ctrl_c()?,
             offline: self.offline,
+            settings,
         })
+    }
+}
+
+/// What a task can be told beside its model.
+#[derive(Args, Debug)]
+pub(crate) struct Settings {
+    /// Change one of the task's settings (see `info`): KEY.KEY=VALUE; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl Settings {
+    /// The task's settings after the edits; `null` without any.
+    pub(crate) fn of(&self, task: &dyn Task) -> Result<Value> {
+        if self.sets.is_empty() {
+            return Ok(Value::Null);
+        }
+        apply_sets(task.settings(), &self.sets)
     }
 }
 
@@ -88,6 +110,8 @@ pub(crate) struct RunArgs {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) place: Where,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
     /// Inputs a forward pass takes together.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: u32,
@@ -149,6 +173,8 @@ pub(crate) struct EvalArgs {
     pub(crate) batch: u32,
     #[command(flatten)]
     pub(crate) place: Where,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
     /// One JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -174,6 +200,8 @@ pub(crate) struct ExplainArgs {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) place: Where,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
     /// One JSON line a picture.
     #[arg(long)]
     pub(crate) json: bool,

@@ -75,6 +75,12 @@ fn info_of_task(task: &dyn Task) -> Result<()> {
     for recipe in task.recipes() {
         print::line(&format!("    {:<14} {}", recipe.name, recipe.about))?;
     }
+    if let Some(settings) = task.settings().as_object().filter(|s| !s.is_empty()) {
+        print::line("  settings (run, eval and explain --set):")?;
+        for (key, default) in settings {
+            print::line(&format!("    {key}={default}"))?;
+        }
+    }
     print::line(&format!(
         "  explain --method: {}",
         task.explain_methods().join(", ")
@@ -112,7 +118,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         .clone()
         .or_else(|| (examples && !args.json).then(|| default_out(&args.which, "")));
     out.as_deref().map_or(Ok(()), print::check_folder)?;
-    let context = args.place.context()?;
+    let context = args.place.context(args.settings.of(task)?)?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
     let mut session = guard("opening the model", || task.open(model, &context))?;
     let options = PredictOptions {
@@ -232,7 +238,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<()> {
         resume: args.resume.is_some(),
         accept_data_issues: args.accept_data_issues,
     };
-    let context = args.place.context()?;
+    let context = args.place.context(Value::Null)?;
     let outcome = guard("training", || task.train(&request, &context))?;
     let metrics: Map<String, Value> = outcome
         .metrics
@@ -257,7 +263,7 @@ pub(crate) fn eval(args: &EvalArgs) -> Result<()> {
         .clone()
         .unwrap_or_else(|| default_out(&args.which, "-eval"));
     print::check_folder(&folder)?;
-    let context = args.place.context()?;
+    let context = args.place.context(args.settings.of(task)?)?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
     let found = guard("evaluating", || {
         task.eval(model, &args.data, args.batch as usize, &context)
@@ -303,12 +309,12 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     } else {
         inputs::expand(task.input_kind(), &args.inputs, &[])?
     };
+    let context = args.place.context(args.settings.of(task)?)?;
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| default_out(&args.which, "-explain"));
     print::check_folder(&out)?;
-    let context = args.place.context()?;
     let mut taken = Vec::new();
     for source in &sources {
         for method in &methods {

@@ -8,15 +8,17 @@ mod html;
 mod json;
 mod layers;
 mod numbers;
+mod stages;
 
 use crate::{
     Error, Result, SizeClass,
-    fit::{FitConfig, History, OptimizerGroup, optimizer_groups},
+    fit::{History, OptimizerGroup},
     model_folder::write_atomic,
 };
 pub use layers::layer_table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use stages::Observed;
 use std::{
     collections::BTreeMap,
     fs,
@@ -266,20 +268,6 @@ pub struct OptimiserStage {
     pub schedule: Value,
     /// Parameter groups.
     pub groups: Vec<GroupRow>,
-}
-
-impl OptimiserStage {
-    /// The optimiser that [`fit`](crate::fit::fit) builds for `model`, and its parameter groups.
-    pub fn of<M: burn::module::Module>(fit: &FitConfig, model: &M) -> Result<Self> {
-        let config = serde_json::json!(fit.optimizer);
-        let groups = optimizer_groups(&fit.optimizer, model)?;
-        Ok(Self {
-            name: config["name"].as_str().unwrap_or_default().into(),
-            schedule: serde_json::json!(fit.schedule),
-            groups: groups.into_iter().map(GroupRow::from).collect(),
-            config,
-        })
-    }
 }
 
 /// Parameters that the optimiser treats alike.
