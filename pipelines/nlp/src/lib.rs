@@ -1,6 +1,7 @@
 //! `panoply-nlp`: language, from raw text to a decoded answer.
 
 pub mod models;
+pub mod preprocess;
 
 use panoply_core::Pipeline;
 
