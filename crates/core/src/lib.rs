@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 pub mod explain;
 pub mod fit;
+pub mod host;
 pub mod hub;
 pub mod model_folder;
 pub mod nn;
@@ -27,4 +28,5 @@ pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
     Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
     PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
+    answer_batch,
 };

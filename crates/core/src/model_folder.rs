@@ -80,6 +80,30 @@ pub struct ModelCard {
     pub panoply: String,
 }
 
+impl ModelCard {
+    /// The card of a network that this version of Panoply made, without labels and metrics.
+    pub fn new(
+        [pipeline, task, arch]: [&str; 3],
+        num_params: usize,
+        licence: &str,
+        origin: &str,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            task: task.into(),
+            arch: arch.into(),
+            num_params,
+            size_class: SizeClass::of(num_params),
+            labels: Vec::new(),
+            metrics: BTreeMap::new(),
+            data_sha256: None,
+            licence: licence.into(),
+            origin: origin.into(),
+            panoply: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
 /// A model folder on disk.
 #[derive(Clone, Debug)]
 pub struct ModelFolder {

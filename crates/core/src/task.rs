@@ -1,8 +1,9 @@
 //! The few types at the edge between the engine's tasks and whoever calls them: the command line,
 //! the server, the benches and the contract tests.
 
-use crate::{Error, ModelCard, Result, progress::Interrupt};
+use crate::{Error, ModelCard, Result, guard, progress::Interrupt};
 use burn::tensor::Device;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -74,6 +75,18 @@ impl Input {
         Ok(Self::bytes(path.display().to_string(), bytes))
     }
 
+    /// The text; bytes are read as UTF-8. An error says what came instead.
+    pub fn as_text(&self) -> Result<&str> {
+        match &self.payload {
+            Payload::Text(text) => Ok(text),
+            Payload::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|e| {
+                let what = format!("byte {} is not UTF-8", e.valid_up_to());
+                Error::input(&self.name, what, "UTF-8 text")
+            }),
+            Payload::Row(_) => Err(Error::input(&self.name, "a JSON row", "a text")),
+        }
+    }
+
     /// The encoded bytes, or an error that says what came instead.
     pub fn as_bytes(&self) -> Result<&[u8]> {
         match &self.payload {
@@ -86,6 +99,46 @@ impl Input {
             )),
         }
     }
+}
+
+/// One answer an input, in order: `decode` in parallel, one `run` over all that decoded, `show` for
+/// each. A bad input is an `Err` in its place; if `run` fails, every input of it says so. `doing` is
+/// for messages (`"classifying"`).
+pub fn answer_batch<T: Send, P>(
+    doing: &str,
+    inputs: &[Input],
+    decode: impl Fn(&Input) -> Result<T> + Sync,
+    run: impl FnOnce(&[T]) -> Result<Vec<P>>,
+    show: impl Fn(&Input, &T, &P) -> Result<Output>,
+) -> Vec<Result<Output>> {
+    let decode_one = |input: &Input| guard(&input.name, || decode(input));
+    let decoded: Vec<Result<T>> = inputs.par_iter().map(decode_one).collect();
+    let mut good = Vec::new();
+    let mut slots = Vec::new();
+    for outcome in decoded {
+        slots.push(outcome.map(|one| {
+            good.push(one);
+            good.len() - 1
+        }));
+    }
+    let predictions = if good.is_empty() {
+        Ok(Vec::new())
+    } else {
+        guard(doing, || run(&good))
+    };
+    let failure = predictions.as_ref().err().map(ToString::to_string);
+    let predictions = predictions.unwrap_or_default();
+    let answer = |(input, slot): (&Input, Result<usize>)| {
+        let at = slot?;
+        match (&failure, predictions.get(at)) {
+            (None, Some(prediction)) => show(input, &good[at], prediction),
+            (failure, _) => Err(Error::Internal {
+                context: doing.into(),
+                message: failure.clone().unwrap_or_else(|| "no answer".into()),
+            }),
+        }
+    };
+    inputs.iter().zip(slots).map(answer).collect()
 }
 
 /// A file that a task made: an annotated picture, a heat map, a table.

@@ -8,6 +8,7 @@ mod images;
 pub use images::{Checks, inspect, inspect_with};
 
 use crate::{Error, Result};
+use panoply_core::report::GateSummary;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -278,6 +279,15 @@ impl GateReport {
             count: errors.len(),
             report,
         })
+    }
+
+    /// The findings as a run's report shows them.
+    pub fn summary(&self) -> GateSummary {
+        GateSummary {
+            num_errors: self.at(Level::Error).count(),
+            num_warnings: self.at(Level::Warning).count(),
+            findings: self.findings.iter().map(ToString::to_string).collect(),
+        }
     }
 
     /// The findings as rows for a person, header first.

@@ -185,6 +185,16 @@ pub struct BestMetric {
     pub mode: Mode,
 }
 
+impl BestMetric {
+    /// The largest value of `metric`.
+    pub fn max(metric: impl Into<String>) -> Self {
+        Self {
+            name: metric.into(),
+            mode: Mode::Max,
+        }
+    }
+}
+
 impl FitConfig {
     /// Checks every range; the error names the field.
     pub fn validate(&self) -> Result<()> {

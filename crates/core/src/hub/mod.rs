@@ -254,6 +254,29 @@ impl fmt::Display for RepoName {
     }
 }
 
+/// The folder of a model that a task was asked for: `None` for the bundled one, whose name is
+/// `bundled`, else a local folder or one of the Hub with its `companions`, files that may be absent.
+///
+/// # Errors
+/// What is neither a folder nor `owner/name`; what [`Hub::resolve`] refuses.
+pub fn find(
+    model: &str,
+    bundled: &str,
+    companions: &[&str],
+    offline: bool,
+) -> Result<Option<ModelFolder>> {
+    let local = Path::new(model).exists();
+    if model == bundled && !local {
+        return Ok(None);
+    }
+    if !local && !model.contains('/') {
+        let known = [bundled, "a folder", "owner/name on the Hub"];
+        return Err(Error::unknown("model", model, known));
+    }
+    let folder = Hub::from_env(offline)?.resolve(model, companions)?;
+    ModelFolder::open(&folder).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

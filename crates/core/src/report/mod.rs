@@ -9,10 +9,13 @@ mod json;
 mod layers;
 mod numbers;
 
+mod stages;
+
 use crate::{Error, Result, SizeClass, fit::History, model_folder::write_atomic};
 pub use layers::layer_table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use stages::Observed;
 use std::{
     collections::BTreeMap,
     fs,

@@ -7,8 +7,7 @@ use crate::{
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use panoply_core::{
-    Error, ModelCard, ModelFolder, Predictor, Result, RunContext, SizeClass, guard,
-    hub::Hub,
+    Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, host, hub,
     weights::{self, SaveDtype},
 };
 use panoply_datasets::image::{CropRounding, Interpolation};
@@ -60,19 +59,11 @@ impl Classifier {
 
     /// As [`open`](Self::open), with the norms still beside the convolutions: a start for training.
     pub(super) fn open_unfolded(model: &str, context: &RunContext) -> Result<Self> {
-        if model == BUNDLED && !Path::new(model).exists() {
-            return Self::bundled(&context.device);
+        let files = [ModelFolder::PREPROCESSOR, ModelFolder::CARD];
+        match hub::find(model, BUNDLED, &files, context.offline)? {
+            None => Self::bundled(&context.device),
+            Some(folder) => Self::from_folder(&folder, &context.device),
         }
-        if !Path::new(model).exists() && !model.contains('/') {
-            return Err(Error::unknown(
-                "model",
-                model,
-                [BUNDLED, "a folder", "owner/name on the Hub"],
-            ));
-        }
-        let folder = Hub::from_env(context.offline)?
-            .resolve(model, &[ModelFolder::PREPROCESSOR, ModelFolder::CARD])?;
-        Self::from_folder(&ModelFolder::open(&folder)?, &context.device)
     }
 
     /// EfficientNet-Lite0 with its published ImageNet weights, compiled into the binary.
@@ -210,7 +201,7 @@ impl Predictor for Classifier {
 
     fn postprocess(&self, raw: Tensor<2>) -> Result<Vec<Prediction>> {
         let [_, classes] = raw.dims();
-        let logits = to_vec(raw)?;
+        let logits = host::to_vec(raw)?;
         Ok(logits
             .chunks(classes)
             .map(|row| Prediction {
@@ -219,19 +210,6 @@ impl Predictor for Classifier {
             })
             .collect())
     }
-}
-
-/// Host values of a tensor.
-pub(super) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let internal = |message: String| Error::Internal {
-        context: "reading a tensor".into(),
-        message,
-    };
-    let data = tensor
-        .try_into_data()
-        .map_err(|e| internal(format!("{e:?}")))?;
-    data.try_into_vec_as::<f32>()
-        .map_err(|e| internal(format!("{e:?}")))
 }
 
 /// What the published weights of an architecture expect.
@@ -272,19 +250,14 @@ pub(super) fn card(
     licence: &str,
     origin: &str,
 ) -> ModelCard {
-    let num_params = weights::num_params(backbone);
     ModelCard {
-        pipeline: "vision".into(),
-        task: "classify".into(),
-        arch: config.architecture.clone(),
-        num_params,
-        size_class: SizeClass::of(num_params),
         labels,
-        metrics: std::collections::BTreeMap::new(),
-        data_sha256: None,
-        licence: licence.into(),
-        origin: origin.into(),
-        panoply: env!("CARGO_PKG_VERSION").into(),
+        ..ModelCard::new(
+            ["vision", "classify", &config.architecture],
+            weights::num_params(backbone),
+            licence,
+            origin,
+        )
     }
 }
 

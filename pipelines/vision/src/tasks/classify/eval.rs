@@ -2,13 +2,13 @@
 
 use super::{
     Classifier,
-    classifier::to_vec,
     samples::{Batch, ImageCollate, ImageSamples},
 };
 use crate::{models::Backbone, preprocess::Preprocessing};
 use burn::tensor::{Device, activation::softmax};
 use panoply_core::{
-    Artefact, Error, Evaluation, Result, RunContext, fit::Loader, plot, progress::Progress,
+    Artefact, Error, Evaluation, Result, RunContext, fit::Loader, host::to_vec, plot,
+    progress::Progress,
 };
 use panoply_datasets::{ImageSet, open_for_eval};
 use panoply_metrics::{CalibrationBins, ConfusionMatrix, DEFAULT_BINS, LogLoss, MetricError, TopK};

@@ -1,10 +1,11 @@
 //! Why did the classifier answer so? Heat maps over the photo.
 
-use super::{Classifier, classifier::to_vec, draw, stem};
+use super::{Classifier, draw, stem};
 use burn::tensor::Tensor;
 use panoply_core::{
     Error, ExplainRequest, Output, Predictor, Result, RunContext,
     explain::{self, IntegratedGradientsOptions, OcclusionOptions},
+    host::to_vec,
 };
 use panoply_datasets::image::decode;
 use serde_json::json;

@@ -25,10 +25,9 @@ use burn::tensor::Device;
 use panoply_core::{
     Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
     PredictOptions, Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome,
-    TrainRequest, guard, weights,
+    TrainRequest, answer_batch, weights,
 };
 use panoply_datasets::{bundled, image::decode};
-use rayon::prelude::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -208,52 +207,17 @@ impl Session for ClassifySession {
 }
 
 impl ClassifySession {
-    /// Decodes in parallel, runs what decoded in one forward pass, keeps the order.
     fn predict_chunk(&self, inputs: &[Input], options: &PredictOptions) -> Vec<Result<Output>> {
-        let decode_one =
-            |input: &Input| guard(&input.name, || decode(input.as_bytes()?, &input.name));
-        let decoded: Vec<Result<image::RgbImage>> = inputs.par_iter().map(decode_one).collect();
-        let mut good = Vec::new();
-        let mut slots = Vec::new();
-        for outcome in decoded {
-            slots.push(outcome.map(|photo| {
-                good.push(photo);
-                good.len() - 1
-            }));
-        }
-        let predictions = if good.is_empty() {
-            Ok(Vec::new())
-        } else {
-            self.run(&good)
-        };
-        let predictions = match predictions {
-            Ok(predictions) => predictions,
-            Err(e) => {
-                // The whole batch failed; every input of it says so.
-                let message = e.to_string();
-                let fail = |slot: Result<usize>| {
-                    slot.and_then(|_| {
-                        Err(Error::Internal {
-                            context: "classifying".into(),
-                            message: message.clone(),
-                        })
-                    })
-                };
-                return slots.into_iter().map(fail).collect();
-            }
-        };
-        let answer = |(input, slot): (&Input, Result<usize>)| {
-            let at = slot?;
-            Self::output(input, &good[at], &predictions[at], options)
-        };
-        inputs.iter().zip(slots).map(answer).collect()
-    }
-
-    fn run(&self, photos: &[image::RgbImage]) -> Result<Vec<Prediction>> {
-        guard("classifying", || {
-            self.0
-                .postprocess(self.0.forward(self.0.preprocess(photos)?)?)
-        })
+        answer_batch(
+            "classifying",
+            inputs,
+            |input| decode(input.as_bytes()?, &input.name),
+            |photos| {
+                self.0
+                    .postprocess(self.0.forward(self.0.preprocess(photos)?)?)
+            },
+            |input, photo, prediction| Self::output(input, photo, prediction, options),
+        )
     }
 
     fn output(

@@ -3,7 +3,7 @@
 use crate::augment::AugmentConfig;
 use panoply_core::{
     Error, RecipeInfo, Result,
-    fit::{BestMetric, FitConfig, Mode, OptimizerConfig, OptimizerName, ScheduleConfig},
+    fit::{BestMetric, FitConfig, OptimizerConfig, OptimizerName, ScheduleConfig},
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ impl Recipe {
                     warmup_epochs: 0.3,
                     ..ScheduleConfig::default()
                 },
-                best_metric: Some(best("accuracy")),
+                best_metric: Some(BestMetric::max("accuracy")),
                 ..FitConfig::default()
             },
         }
@@ -179,16 +179,9 @@ impl Recipe {
                     ..ScheduleConfig::default()
                 },
                 clip_norm: Some(1.0),
-                best_metric: Some(best("accuracy")),
+                best_metric: Some(BestMetric::max("accuracy")),
                 ..FitConfig::default()
             },
         }
-    }
-}
-
-fn best(metric: &str) -> BestMetric {
-    BestMetric {
-        name: metric.into(),
-        mode: Mode::Max,
     }
 }

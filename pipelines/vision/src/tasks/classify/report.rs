@@ -1,20 +1,16 @@
 //! The seven stages of a training run, as `report.json` and `report.html`.
 
-use super::{classifier::to_vec, recipe::Recipe, samples::Supervised};
+use super::{recipe::Recipe, samples::Supervised};
 use crate::preprocess::Preprocessing;
 use panoply_core::{
     ModelCard, Result, RunContext, TrainRequest,
-    fit::{Fitted, History},
+    fit::Fitted,
     report::{
-        ActivationRow, Curves, DataStage, GateSummary, LossStage, NetworkStage, OptimiserStage,
-        Report, RunStage, SplitRow, StageShape, Timing, peak_memory_bytes, versions,
+        Curves, DataStage, LossStage, NetworkStage, Observed, OptimiserStage, Report, RunStage,
+        SplitRow, Timing,
     },
 };
-use panoply_datasets::{
-    ImageSet, Splits,
-    gate::{GateReport, Level},
-};
-use serde_json::json;
+use panoply_datasets::{ImageSet, Splits, gate::GateReport};
 
 /// Images whose way through the network is shown.
 const OBSERVED: usize = 8;
@@ -37,32 +33,25 @@ pub(super) fn page(run: &Trained<'_>, context: &RunContext) -> Result<Report> {
         0.0 => "-log softmax(logits)[class], mean over the batch".to_string(),
         e => format!("cross entropy against (1 - {e}) one-hot + {e} uniform, mean over the batch"),
     };
-    let (forward, activations) = observe(run, context)?;
+    let observed = observe(run, context)?;
     Ok(Report {
-        run: run_stage(run, context),
+        run: RunStage::of(
+            run.card,
+            run.recipe,
+            run.recipe.fit.seed,
+            run.request,
+            context,
+        ),
         data: data_stage(run),
         network: NetworkStage::of(&run.card.arch, &run.fitted.model),
-        forward,
-        activations,
+        forward: observed.shapes,
+        activations: observed.rows,
         loss: LossStage::of("cross-entropy", formula, &training),
-        optimiser: optimiser_stage(run),
-        timing: timing(&run.fitted.history, run.data.train.len()),
+        optimiser: OptimiserStage::of(&run.recipe.fit),
+        timing: Timing::of(&run.fitted.history, run.data.train.len()),
         training,
         ..Report::default()
     })
-}
-
-fn run_stage(run: &Trained<'_>, context: &RunContext) -> RunStage {
-    RunStage {
-        pipeline: run.card.pipeline.clone(),
-        task: run.card.task.clone(),
-        recipe: run.request.recipe.clone(),
-        config: json!(run.recipe),
-        seed: run.recipe.fit.seed,
-        command: std::env::args().collect(),
-        device: format!("{:?}", context.device),
-        versions: versions(),
-    }
 }
 
 fn data_stage(run: &Trained<'_>) -> DataStage {
@@ -85,66 +74,27 @@ fn data_stage(run: &Trained<'_>) -> DataStage {
         source: run.data.train.location().into(),
         sha256: run.card.data_sha256.clone().unwrap_or_default(),
         splits,
-        gate: GateSummary {
-            num_errors: run.found.at(Level::Error).count(),
-            num_warnings: run.found.at(Level::Warning).count(),
-            findings: run.found.findings.iter().map(ToString::to_string).collect(),
-        },
-    }
-}
-
-fn optimiser_stage(run: &Trained<'_>) -> OptimiserStage {
-    let fit = &run.recipe.fit;
-    OptimiserStage {
-        name: json!(fit.optimizer.name)
-            .as_str()
-            .unwrap_or_default()
-            .into(),
-        config: json!(fit.optimizer),
-        schedule: json!(fit.schedule),
-        groups: Vec::new(),
-    }
-}
-
-fn timing(history: &History, num_samples: usize) -> Timing {
-    let seconds: Vec<f64> = history.epochs.iter().map(|epoch| epoch.seconds).collect();
-    let total: f64 = seconds.iter().sum();
-    Timing {
-        samples_per_sec: (total > 0.0).then(|| (num_samples * seconds.len()) as f64 / total),
-        epoch_secs: seconds,
-        peak_memory_bytes: peak_memory_bytes(),
-        ..Timing::default()
+        gate: run.found.summary(),
     }
 }
 
 /// Shapes and activation statistics of the first images, stage by stage.
-fn observe(
-    run: &Trained<'_>,
-    context: &RunContext,
-) -> Result<(Vec<StageShape>, Vec<ActivationRow>)> {
+fn observe(run: &Trained<'_>, context: &RunContext) -> Result<Observed> {
     let set = &run.data.train;
     let images = (0..set.len().min(OBSERVED))
         .map(|i| set.image(i))
         .collect::<Result<Vec<_>>>()?;
     let input = run.preprocessing.batch(&images, &context.device)?;
-    let (mut shapes, mut rows) = (Vec::new(), Vec::new());
-    let mut note = |stage: &str, shape: Vec<usize>, values: Vec<f32>| {
-        shapes.push(StageShape {
-            stage: stage.into(),
-            shape,
-        });
-        rows.push(ActivationRow::of(stage, &values));
-    };
-    note("input", input.dims().to_vec(), to_vec(input.clone())?);
+    let mut observed = Observed::default();
+    observed.note("input", input.clone())?;
     let backbone = &run.fitted.model.backbone;
     let mut seen = Vec::new();
     let features = backbone.walk(input, &mut |stage, x| {
         seen.push((stage.to_string(), x.clone()));
     });
     for (stage, x) in seen {
-        note(&stage, x.dims().to_vec(), to_vec(x)?);
+        observed.note(&stage, x)?;
     }
-    let logits = backbone.head(features);
-    note("logits", logits.dims().to_vec(), to_vec(logits)?);
-    Ok((shapes, rows))
+    observed.note("logits", backbone.head(features))?;
+    Ok(observed)
 }
