@@ -197,19 +197,20 @@ impl Attention {
     /// - memory: `[batch, memory_len, memory_size]`
     /// - output: `[batch, query_len, hidden_size]`
     pub fn forward(&self, input: AttentionInput) -> Tensor<3> {
-        self.attend(input, None)
+        self.forward_cached(input, None)
     }
 
-    /// Attends to what `cache` holds and to the queries themselves, whose keys and values it keeps.
+    /// Attends to what `cache` holds and to the queries themselves, whose keys and values it keeps;
+    /// without one as [`forward`](Self::forward).
     ///
     /// # Shapes
     /// As [`forward`](Self::forward); `memory_len` of bias and masks counts what the cache holds
     /// afterwards.
-    pub fn forward_cached(&self, input: AttentionInput, cache: &mut LayerCache) -> Tensor<3> {
-        self.attend(input, Some(cache))
-    }
-
-    fn attend(&self, input: AttentionInput, cache: Option<&mut LayerCache>) -> Tensor<3> {
+    pub fn forward_cached(
+        &self,
+        input: AttentionInput,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
         let [batch, query_len, _] = input.query.dims();
         let (mut q, mut k, mut v) = self.project(input.query, input.memory);
         if let Some(rotation) = &input.rotation {
@@ -514,7 +515,7 @@ mod tests {
                 let mut parts = Vec::new();
                 for &len in splits {
                     let part = x.clone().narrow(1, cache.len(), len);
-                    parts.push(attention.forward_cached(input(part, window), &mut cache));
+                    parts.push(attention.forward_cached(input(part, window), Some(&mut cache)));
                 }
                 let difference = Tensor::cat(parts, 1) - whole.clone();
                 let largest = difference.abs().max().into_scalar::<f32>();

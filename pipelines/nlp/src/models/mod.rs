@@ -5,4 +5,10 @@
 //! vocabulary's size and sequences no longer than the positions; who makes the batch sees to it.
 
 pub mod bert;
+mod causal_lm;
+pub mod gpt2;
+pub mod gpt_neo;
 mod hf_config;
+pub mod llama;
+
+pub use causal_lm::{CausalInput, CausalLm, CausalLmConfig};

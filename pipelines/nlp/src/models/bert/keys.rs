@@ -141,14 +141,15 @@ pub const DISTILBERT_KEY_MAP: KeyMap = KeyMap {
 };
 
 /// Heads of the family in the published spelling.
-const HEADS: [&str; 7] = [
+const HEADS: [&str; 8] = [
     "classifier.**",
     "pre_classifier.**",
     "qa_outputs.**",
     "cls.**",
     "lm_head.**",
     "vocab_**",
-    "**pooler.**",
+    "pooler.**",
+    "{}.pooler.**",
 ];
 
 /// Loads an encoder under a new head: the head's own tensors (and the pooler's) may be missing or of

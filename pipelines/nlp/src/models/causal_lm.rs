@@ -1,0 +1,190 @@
+//! What the decoders take, and any of them chosen by `config.json` at run time.
+
+use super::{
+    gpt_neo::{self, GptNeo, GptNeoConfig},
+    gpt2::{self, Gpt2, Gpt2Config},
+    hf_config::{HfConfig, wrong},
+    llama::{self, Llama, LlamaConfig},
+};
+use burn::{
+    module::Module,
+    tensor::{Bool, Device, Int, Tensor},
+};
+use panoply_core::{
+    Result,
+    nn::KvCache,
+    weights::{self, KeyMap, LoadReport, SaveDtype},
+};
+use serde_json::Value;
+use std::path::Path;
+
+/// A batch of token sequences.
+#[derive(Clone, Debug)]
+pub struct CausalInput {
+    pub(super) ids: Tensor<2, Int>,
+    pub(super) mask: Option<Tensor<2, Bool>>,
+}
+
+impl CausalInput {
+    /// Token ids, `[batch, seq]`.
+    pub fn new(ids: Tensor<2, Int>) -> Self {
+        Self { ids, mask: None }
+    }
+
+    /// False at padding, on either side, `[batch, seq]`. Positions count from the first token that
+    /// is not padding, so a padded row gives the numbers that it gives alone.
+    #[must_use]
+    pub fn mask(mut self, mask: Tensor<2, Bool>) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+}
+
+/// Configuration of any of the decoders.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CausalLmConfig {
+    /// [`gpt2`]
+    Gpt2(Gpt2Config),
+    /// [`gpt_neo`]
+    GptNeo(GptNeoConfig),
+    /// [`llama`]
+    Llama(LlamaConfig),
+}
+
+impl CausalLmConfig {
+    /// Reads a `config.json`; its `model_type` decides.
+    pub fn from_hf(config: &Value) -> Result<Self> {
+        let c = HfConfig(config);
+        Ok(match c.text("model_type")? {
+            Some("gpt2") => Self::Gpt2(Gpt2Config::from_hf(config)?),
+            Some("gpt_neo") => Self::GptNeo(GptNeoConfig::from_hf(config)?),
+            Some("llama") => Self::Llama(LlamaConfig::from_hf(config)?),
+            _ => {
+                let found = c.get("model_type").unwrap_or(&Value::Null);
+                return Err(wrong("model_type", found, "gpt2, gpt_neo or llama"));
+            }
+        })
+    }
+
+    /// The `config.json` that [`from_hf`](Self::from_hf) and `transformers` read.
+    pub fn to_hf(&self) -> Value {
+        match self {
+            Self::Gpt2(c) => c.to_hf(),
+            Self::GptNeo(c) => c.to_hf(),
+            Self::Llama(c) => c.to_hf(),
+        }
+    }
+
+    /// The untrained network.
+    pub fn init(&self, device: &Device) -> CausalLm {
+        match self {
+            Self::Gpt2(c) => CausalLm::Gpt2(c.init(device)),
+            Self::GptNeo(c) => CausalLm::GptNeo(c.init(device)),
+            Self::Llama(c) => CausalLm::Llama(c.init(device)),
+        }
+    }
+
+    /// Number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Gpt2(c) => c.vocab_size,
+            Self::GptNeo(c) => c.vocab_size,
+            Self::Llama(c) => c.vocab_size,
+        }
+    }
+
+    /// Longest sequence, prompt and answer together.
+    pub fn max_length(&self) -> usize {
+        match self {
+            Self::Gpt2(c) => c.n_positions,
+            Self::GptNeo(c) => c.max_position_embeddings,
+            Self::Llama(c) => c.max_position_embeddings,
+        }
+    }
+}
+
+/// Any of the decoders with its output layer. Should be created with [`CausalLmConfig`].
+///
+/// Keys in weight files are those of the network itself; the variant's name is not part of them.
+#[derive(Module, Debug)]
+pub enum CausalLm {
+    /// [`gpt2`]
+    Gpt2(Gpt2),
+    /// [`gpt_neo`]
+    GptNeo(GptNeo),
+    /// [`llama`]
+    Llama(Llama),
+}
+
+impl CausalLm {
+    /// Logits of the token after each token; appends the tokens to `cache`, if there is one.
+    ///
+    /// # Shapes
+    /// - output: `[batch, seq, vocab_size]`
+    pub fn forward(&self, input: &CausalInput, cache: Option<&mut KvCache>) -> Tensor<3> {
+        match self {
+            Self::Gpt2(m) => m.forward(input, cache),
+            Self::GptNeo(m) => m.forward(input, cache),
+            Self::Llama(m) => m.forward(input, cache),
+        }
+    }
+
+    /// Logits of the token after each row's last one: a step of generation.
+    ///
+    /// # Shapes
+    /// - output: `[batch, vocab_size]`
+    pub fn next(&self, input: &CausalInput, cache: &mut KvCache) -> Tensor<2> {
+        match self {
+            Self::Gpt2(m) => m.next(input, cache),
+            Self::GptNeo(m) => m.next(input, cache),
+            Self::Llama(m) => m.next(input, cache),
+        }
+    }
+
+    /// Hidden states after the last norm; shows `visit` the output of the embeddings
+    /// (`embeddings`), of each layer and of the last norm, by the published names.
+    ///
+    /// # Shapes
+    /// - output: `[batch, seq, hidden_size]`
+    pub fn walk(
+        &self,
+        input: &CausalInput,
+        cache: Option<&mut KvCache>,
+        visit: &mut dyn FnMut(&str, &Tensor<3>),
+    ) -> Tensor<3> {
+        match self {
+            Self::Gpt2(m) => m.walk(input, cache, visit),
+            Self::GptNeo(m) => m.walk(input, cache, visit),
+            Self::Llama(m) => m.walk(input, cache, visit),
+        }
+    }
+
+    /// An empty cache with room for `capacity` tokens a row.
+    pub fn cache(&self, capacity: usize) -> KvCache {
+        match self {
+            Self::Gpt2(m) => m.cache(capacity),
+            Self::GptNeo(m) => m.cache(capacity),
+            Self::Llama(m) => m.cache(capacity),
+        }
+    }
+
+    /// Keys of the published weights.
+    pub fn key_map(&self) -> &'static KeyMap {
+        match self {
+            Self::Gpt2(_) => &gpt2::KEY_MAP,
+            Self::GptNeo(_) => &gpt_neo::KEY_MAP,
+            Self::Llama(_) => &llama::KEY_MAP,
+        }
+    }
+
+    /// Loads published weights; anything but a perfect fit is an error that names the keys.
+    pub fn load(&mut self, path: &Path) -> Result<LoadReport> {
+        let map = self.key_map();
+        weights::load(self, path, map)
+    }
+
+    /// Saves the weights as safetensors that `transformers` loads.
+    pub fn save(&self, path: &Path, dtype: SaveDtype) -> Result<()> {
+        weights::save(self, path, self.key_map(), dtype)
+    }
+}
