@@ -1,6 +1,7 @@
 //! Metrics of decided labels: accuracy, precision, recall, F-beta, Matthews' coefficient, all read
 //! off one confusion matrix (`sklearn.metrics._classification`).
 
+use crate::counts::{Counts, averaged, check_beta};
 use crate::{MetricError, Result, check};
 use serde::Serialize;
 
@@ -10,7 +11,8 @@ pub enum Average {
     /// Over all decisions of all classes together.
     Micro,
     /// The plain mean over classes. For a [`ConfusionMatrix`] over the classes that occur among
-    /// the true or the predicted labels, as scikit-learn with `labels=None`.
+    /// the true or the predicted labels, as scikit-learn with `labels=None`; likewise for entity
+    /// types in an [`EntityScorer`](crate::EntityScorer).
     Macro,
     /// The mean over classes, weighted by how often each is true.
     Weighted,
@@ -37,41 +39,6 @@ pub struct ClassScores {
 pub struct ConfusionMatrix {
     num_classes: usize,
     counts: Vec<u64>,
-}
-
-/// Counts that precision, recall and F-beta are made of.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    hits: u64,
-    predicted: u64,
-    support: u64,
-}
-
-impl Counts {
-    fn precision(self) -> f64 {
-        ratio(self.hits as f64, self.predicted as f64)
-    }
-
-    fn recall(self) -> f64 {
-        ratio(self.hits as f64, self.support as f64)
-    }
-
-    fn f_beta(self, beta: f64) -> f64 {
-        if beta.is_infinite() {
-            return self.recall();
-        }
-        let beta2 = beta * beta;
-        let denominator = beta2 * self.support as f64 + self.predicted as f64;
-        ratio((1.0 + beta2) * self.hits as f64, denominator)
-    }
-}
-
-fn ratio(numerator: f64, denominator: f64) -> f64 {
-    if denominator == 0.0 {
-        0.0
-    } else {
-        numerator / denominator
-    }
 }
 
 impl ConfusionMatrix {
@@ -220,14 +187,7 @@ impl ConfusionMatrix {
     /// Scores of every class in `0..num_classes`; for a yes/no question, entry 1 is
     /// scikit-learn's `average="binary"`.
     pub fn per_class(&self) -> Vec<ClassScores> {
-        self.classes()
-            .map(|counts| ClassScores {
-                precision: counts.precision(),
-                recall: counts.recall(),
-                f1: counts.f_beta(1.0),
-                support: counts.support,
-            })
-            .collect()
+        self.classes().map(Counts::scores).collect()
     }
 
     /// Whether the class occurs among the true or the predicted labels.
@@ -257,11 +217,7 @@ impl ConfusionMatrix {
     }
 
     fn micro(&self) -> Counts {
-        self.classes().fold(Counts::default(), |sum, class| Counts {
-            hits: sum.hits + class.hits,
-            predicted: sum.predicted + class.predicted,
-            support: sum.support + class.support,
-        })
+        Counts::sum(self.classes())
     }
 
     fn averaged(
@@ -270,31 +226,11 @@ impl ConfusionMatrix {
         average: Average,
         score: impl Fn(Counts) -> f64,
     ) -> Result<f64> {
-        let total = self.samples(metric)?;
-        Ok(match average {
-            Average::Micro => score(self.micro()),
-            Average::Macro => {
-                let present = self.classes().filter(|c| c.support + c.predicted > 0);
-                let scores: Vec<f64> = present.map(score).collect();
-                scores.iter().sum::<f64>() / scores.len() as f64
-            }
-            Average::Weighted => {
-                let weighted = self.classes().map(|c| c.support as f64 * score(c));
-                weighted.sum::<f64>() / total as f64
-            }
-        })
+        self.samples(metric)?;
+        let occurs = |class: &Counts| class.support + class.predicted > 0;
+        let present: Vec<Counts> = self.classes().filter(occurs).collect();
+        averaged(metric, &present, average, score)
     }
-}
-
-fn check_beta(beta: f64) -> Result<()> {
-    if beta >= 0.0 {
-        return Ok(());
-    }
-    Err(MetricError::Argument {
-        name: "beta",
-        value: beta.to_string(),
-        expected: "zero, a positive number, or infinity",
-    })
 }
 
 /// Share of samples whose predicted label is the true one.

@@ -86,4 +86,32 @@ pub enum MetricError {
         /// What would have been right.
         expected: &'static str,
     },
+    /// Two sequences that describe the same tokens differ in length.
+    #[error(
+        "sequence {index} of {what} has {found} elements; expected {expected} to match {against}"
+    )]
+    SequenceLength {
+        /// The sequences among which one does not fit.
+        what: &'static str,
+        /// Position among them.
+        index: usize,
+        /// Its length.
+        found: usize,
+        /// The length that fits.
+        expected: usize,
+        /// What that length follows from.
+        against: &'static str,
+    },
+    /// A string that the metric cannot take.
+    #[error("{what}[{index}] is {found:?}; expected {expected}")]
+    Text {
+        /// The slice, or the sequence, it stands in.
+        what: &'static str,
+        /// Position in it.
+        index: usize,
+        /// The string.
+        found: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
 }

@@ -2,12 +2,25 @@
 //!
 //! No tensor type and no model type crosses this crate's edge: labels are `usize` (or `bool` for a
 //! yes/no question), scores are `f32` or `f64`, tables of scores are row-major slices of
-//! `[samples, classes]`. Every function agrees with scikit-learn 1.9.1, and the calibration error
-//! with torchmetrics 1.9.0, to 1e-6 on the cases of `tests/fixtures/`; argument names are theirs
-//! (`y_true`, `y_pred`, `y_score`, `y_proba`).
+//! `[samples, classes]`, text is anything that is `AsRef<str>`. Every function agrees with its
+//! reference to 1e-6 on the cases of `tests/fixtures/`, and its arguments carry the reference's
+//! names (`y_true`, `y_pred`, `y_score`, `y_proba`, `smooth_method`):
 //!
-//! What can be streamed is: [`ConfusionMatrix`], [`TopK`], [`LogLoss`], [`BrierScore`] and
-//! [`CalibrationBins`] take a batch at a time and keep sums and counts, never means of means.
+//! | metrics | reference |
+//! |---|---|
+//! | [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`], [`BrierScore`], ranking | scikit-learn 1.9.1 |
+//! | [`CalibrationBins`], [`Perplexity`], [`squad_v1`] | torchmetrics 1.9.0 |
+//! | [`pearsonr`], [`spearmanr`] | SciPy 1.17.1 |
+//! | [`squad_v2`] | transformers 4.57.3, the last release line with `squad_metrics` |
+//! | [`EntityScorer`] | seqeval 1.2.2 |
+//! | [`SegmentationScorer`] | the SIGHAN measures, from their definition |
+//! | [`Bleu`], [`Chrf`] | sacrebleu 2.6.0 |
+//!
+//! Scores run from 0 to 1, but for SQuAD, BLEU and chrF, which run to 100 as in their references.
+//!
+//! What can be streamed is: [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`],
+//! [`BrierScore`], [`CalibrationBins`], [`Perplexity`], [`EntityScorer`] and
+//! [`SegmentationScorer`] take a batch at a time and keep sums and counts, never means of means.
 //! Rank metrics ([`roc_auc`], [`average_precision`]) need all scores at once.
 //!
 //! Where a reference warns and answers NaN, the answer here is
@@ -29,21 +42,41 @@
 //! # }
 //! ```
 
+mod bleu;
+mod bleu_tokenizer;
 mod calibration;
 mod check;
+mod chrf;
 mod classification;
+mod correlation;
+mod counts;
+mod entity;
 mod error;
+mod multilabel;
+mod perplexity;
 mod probability;
 mod ranking;
 mod report;
+mod sacrebleu;
+mod segmentation;
+mod squad;
+mod tagging;
+mod text;
 mod top_k;
 
+pub use bleu::{Bleu, BleuScore, BleuSmoothing};
+pub use bleu_tokenizer::BleuTokenizer;
 pub use calibration::{
     Bin, CalibrationBins, DEFAULT_BINS, binary_calibration_error, multiclass_calibration_error,
 };
 pub use check::Score;
+pub use chrf::{Chrf, ChrfScore};
 pub use classification::{Average, ClassScores, ConfusionMatrix, accuracy};
+pub use correlation::{pearsonr, spearmanr};
+pub use entity::{EntityReport, EntityRow, EntityScorer};
 pub use error::{MetricError, Result};
+pub use multilabel::MultilabelCounts;
+pub use perplexity::Perplexity;
 pub use probability::{
     BrierScore, LogLoss, binary_brier_score, binary_log_loss, brier_score, log_loss,
 };
@@ -52,4 +85,10 @@ pub use ranking::{
     roc_auc, roc_auc_ovr, roc_curve,
 };
 pub use report::{ClassificationReport, ReportRow};
+pub use sacrebleu::SACREBLEU_VERSION;
+pub use segmentation::{SegmentationScorer, SegmentationScores};
+pub use squad::{
+    SquadScores, SquadV2Scores, normalize_answer, squad_exact, squad_f1, squad_v1, squad_v2,
+};
+pub use tagging::{Entity, TaggingMode, TaggingScheme, entities};
 pub use top_k::{TopK, top_k_accuracy};

@@ -58,19 +58,19 @@ impl ConfusionMatrix {
     }
 }
 
+impl ClassScores {
+    /// A row of a report's table.
+    pub(crate) fn cells(&self, name: &str) -> Vec<String> {
+        let mut cells = vec![name.to_string()];
+        cells.extend([self.precision, self.recall, self.f1].map(|v| format!("{v:.4}")));
+        cells.push(self.support.to_string());
+        cells
+    }
+}
+
 impl ClassificationReport {
     /// The table as text cells, header first, for a person.
     pub fn table(&self) -> Vec<Vec<String>> {
-        let row = |name: &str, s: &ClassScores| {
-            let mut cells = vec![name.to_string()];
-            cells.extend(
-                [s.precision, s.recall, s.f1]
-                    .iter()
-                    .map(|v| format!("{v:.4}")),
-            );
-            cells.push(s.support.to_string());
-            cells
-        };
         let header = ["class", "precision", "recall", "f1", "support"]
             .map(String::from)
             .to_vec();
@@ -78,10 +78,10 @@ impl ClassificationReport {
         table.extend(
             self.classes
                 .iter()
-                .map(|class| row(&class.name, &class.scores)),
+                .map(|class| class.scores.cells(&class.name)),
         );
-        table.push(row("macro avg", &self.macro_avg));
-        table.push(row("weighted avg", &self.weighted_avg));
+        table.push(self.macro_avg.cells("macro avg"));
+        table.push(self.weighted_avg.cells("weighted avg"));
         table
     }
 }

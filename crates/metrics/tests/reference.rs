@@ -5,102 +5,24 @@
     clippy::unwrap_used,
     reason = "a panic in a helper fails its test, as it should"
 )]
-#![expect(
-    clippy::print_stdout,
-    reason = "`--nocapture` shows how close the values are"
-)]
 
 use panoply_metrics::{
-    Average, BrierScore, CalibrationBins, ConfusionMatrix, LogLoss, MetricError, TopK, accuracy,
-    average_precision, average_precision_multilabel, binary_brier_score, binary_calibration_error,
-    binary_log_loss, brier_score, log_loss, multiclass_calibration_error, precision_recall_curve,
-    roc_auc, roc_auc_ovr, roc_curve, top_k_accuracy,
+    BrierScore, CalibrationBins, ConfusionMatrix, LogLoss, TopK, accuracy, average_precision,
+    average_precision_multilabel, binary_brier_score, binary_calibration_error, binary_log_loss,
+    brier_score, log_loss, multiclass_calibration_error, precision_recall_curve, roc_auc,
+    roc_auc_ovr, roc_curve, top_k_accuracy,
 };
 use serde_json::Value;
 
-const TOLERANCE: f64 = 1e-6;
-const AVERAGES: [(&str, Average); 3] = [
-    ("micro", Average::Micro),
-    ("macro", Average::Macro),
-    ("weighted", Average::Weighted),
-];
+mod common;
+use common::{AVERAGES, Check, flags, floats, indices};
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("fixtures/metrics.json")).unwrap()
 }
 
 fn cases(key: &str) -> Vec<Value> {
-    let cases = fixture()[key].as_array().unwrap().clone();
-    assert!(!cases.is_empty());
-    cases
-}
-
-fn floats(value: &Value) -> Vec<f64> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| v.as_f64().unwrap())
-        .collect()
-}
-
-fn indices(value: &Value) -> Vec<usize> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| v.as_u64().unwrap() as usize)
-        .collect()
-}
-
-fn flags(value: &Value) -> Vec<bool> {
-    indices(value).into_iter().map(|v| v != 0).collect()
-}
-
-/// Compares values, and remembers how many there were and how far the furthest was.
-#[derive(Default)]
-struct Check {
-    compared: usize,
-    furthest: f64,
-    wrong: Vec<String>,
-}
-
-impl Check {
-    /// A null in the reference is its NaN: ours must say that the metric is undefined.
-    fn value(&mut self, what: String, ours: Result<f64, MetricError>, reference: &Value) {
-        self.compared += 1;
-        match (ours, reference.as_f64()) {
-            (Ok(ours), Some(reference)) => {
-                let gap = (ours - reference).abs();
-                self.furthest = self.furthest.max(gap);
-                if gap.is_nan() || gap > TOLERANCE {
-                    self.wrong
-                        .push(format!("{what}: {ours}, reference {reference}"));
-                }
-            }
-            (Err(MetricError::Undefined { .. }), None) if reference.is_null() => {}
-            (ours, _) => self
-                .wrong
-                .push(format!("{what}: {ours:?}, reference {reference}")),
-        }
-    }
-
-    fn slice(&mut self, what: &str, ours: &[f64], reference: &Value) {
-        let reference = reference.as_array().unwrap();
-        assert_eq!(ours.len(), reference.len(), "{what}");
-        for (i, (ours, reference)) in ours.iter().zip(reference).enumerate() {
-            self.value(format!("{what}[{i}]"), Ok(*ours), reference);
-        }
-    }
-
-    fn finish(self, what: &str) {
-        println!(
-            "{what}: {} values, max |Δ| {:.1e}",
-            self.compared, self.furthest
-        );
-        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
-        assert!(self.compared > 0);
-    }
+    common::cases(&fixture(), key)
 }
 
 #[test]
