@@ -16,6 +16,8 @@ pub(super) struct Source {
     pub(super) json: Vec<u8>,
     /// The file that it came from.
     pub(super) path: PathBuf,
+    /// Content of `tokenizer_config.json`.
+    pub(super) config: Value,
     /// Name of the mask token, if a file says so.
     pub(super) mask: Option<String>,
     /// `model_max_length`, if a file says so.
@@ -43,6 +45,7 @@ pub(super) fn read(folder: &ModelFolder) -> Result<Source> {
     let source = |path: PathBuf, json: Vec<u8>| Source {
         json,
         path,
+        config: config.clone(),
         mask: mask.map(String::from),
         max_length,
     };
@@ -59,7 +62,14 @@ pub(super) fn read(folder: &ModelFolder) -> Result<Source> {
     let (file, merges) = (folder.file("vocab.json"), folder.file("merges.txt"));
     if file.is_file() && merges.is_file() {
         let vocab: Value = folder.read_json("vocab.json")?.unwrap_or_default();
-        let json = byte_pairs(vocab, &text(&merges)?, &config, &file)?;
+        let Value::Object(vocab) = vocab else {
+            let location = file.display().to_string();
+            return Err(Error::input(location, "no object", "tokens with their ids"));
+        };
+        let merges = text(&merges)?;
+        let merges = merges.lines().filter(|line| !line.starts_with("#version"));
+        let merges: Vec<&str> = merges.filter(|line| !line.is_empty()).collect();
+        let json = byte_pairs(vocab, json!(merges), &config, &file)?;
         return Ok(source(file, json.to_string().into_bytes()));
     }
     Err(Error::input(
@@ -124,16 +134,12 @@ fn word_piece(vocab: &str, config: &Value, path: &Path) -> Result<Value> {
 }
 
 /// RoBERTa's or GPT-2's tokenizer: byte-level pairs. RoBERTa's has the tokens `<s>` and `</s>`.
-fn byte_pairs(vocab: Value, merges: &str, config: &Value, path: &Path) -> Result<Value> {
-    let Value::Object(vocab) = vocab else {
-        return Err(Error::input(
-            path.display().to_string(),
-            "no object",
-            "tokens with their ids",
-        ));
-    };
-    let lines = merges.lines().filter(|line| !line.starts_with("#version"));
-    let merges: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+pub(super) fn byte_pairs(
+    vocab: serde_json::Map<String, Value>,
+    merges: Value,
+    config: &Value,
+    path: &Path,
+) -> Result<Value> {
     let prefix_space = config["add_prefix_space"].as_bool().unwrap_or(false);
     let special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<|endoftext|>"];
     let is_roberta = vocab.contains_key("<s>") && vocab.contains_key("</s>");

@@ -6,10 +6,12 @@
 //! to the longest text of a batch.
 
 mod files;
+mod train;
 
 use crate::models::bert::{BertConfig, EncoderInput, Variant};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use panoply_core::{Error, ModelFolder, Result};
+use panoply_core::{Error, ModelFolder, Result, model_folder::write_atomic};
+use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 use tokenizers::{Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
@@ -67,6 +69,7 @@ pub struct TextTokenizer {
     max_length: usize,
     mask: Option<(String, u32)>,
     json: Arc<Vec<u8>>,
+    config: Arc<Value>,
 }
 
 impl TextTokenizer {
@@ -86,6 +89,7 @@ impl TextTokenizer {
         let source = files::Source {
             json: json.to_vec(),
             path: Path::new("tokenizer.json").into(),
+            config: json!({"tokenizer_class": "PreTrainedTokenizerFast"}),
             mask: None,
             max_length: None,
         };
@@ -118,6 +122,7 @@ impl TextTokenizer {
             max_length,
             mask,
             json: Arc::new(source.json.clone()),
+            config: Arc::new(source.config.clone()),
         })
     }
 
@@ -152,17 +157,51 @@ impl TextTokenizer {
         self.mask.as_ref().map(|(name, id)| (name.as_str(), *id))
     }
 
-    /// The content of a `tokenizer.json` that makes the same tokenizer.
-    pub fn json(&self) -> &[u8] {
-        &self.json
+    /// Writes `tokenizer.json` and `tokenizer_config.json` that make the same tokenizer.
+    pub fn save(&self, folder: &ModelFolder) -> Result<()> {
+        write_atomic(&folder.file("tokenizer.json"), &self.json)?;
+        let mut config = self.config.as_ref().clone();
+        if let Value::Object(fields) = &mut config {
+            fields.insert("model_max_length".into(), json!(self.max_length));
+        }
+        folder.write_json("tokenizer_config.json", &config)
     }
 
-    /// Tokens of a text, cut at the model's length (with a warning in the log). `name` stands for the
+    /// A byte-level BPE tokenizer with at most `vocab_size` tokens for the given texts, with
+    /// RoBERTa's special tokens; `<pad>` has id 0. The same texts give the same tokenizer.
+    pub fn train<'t>(
+        texts: impl Iterator<Item = &'t str> + Send,
+        vocab_size: usize,
+        max_length: usize,
+    ) -> Result<Self> {
+        let json = train::byte_pairs(texts, vocab_size)?;
+        Self::from_json(&json, vocab_size, max_length)
+    }
+
+    /// Number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Tokens of a text, cut at the model's length with a warning in the log. `name` stands for the
     /// text in messages.
     ///
     /// # Errors
     /// The text is empty, or nothing in it makes a token.
     pub fn encode(&self, name: &str, text: &str) -> Result<Encoded> {
+        let encoded = self.encode_quietly(name, text)?;
+        if encoded.truncated {
+            let (bytes, tokens) = (text.len(), self.max_length);
+            let read = encoded.offsets.iter().map(|o| o.1).max().unwrap_or(0);
+            tracing::warn!(
+                "{name}: a text of {bytes} bytes is cut after {read} characters: the model reads {tokens} tokens"
+            );
+        }
+        Ok(encoded)
+    }
+
+    /// As [`encode`](Self::encode), without the warning: for training texts, seen in every epoch.
+    pub fn encode_quietly(&self, name: &str, text: &str) -> Result<Encoded> {
         self.check_not_empty(name, text)?;
         let mut end = PREFIX_BYTES;
         let (encoded, shortened) = loop {
@@ -183,13 +222,6 @@ impl TextTokenizer {
                 "nothing but white space or control characters",
                 "a text",
             ));
-        }
-        if encoded.truncated {
-            let (bytes, tokens) = (text.len(), self.max_length);
-            let read = encoded.offsets.iter().map(|o| o.1).max().unwrap_or(0);
-            tracing::warn!(
-                "{name}: a text of {bytes} bytes is cut after {read} characters: the model reads {tokens} tokens"
-            );
         }
         Ok(encoded)
     }
