@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
-"""Makes the bundled data of this folder and manifest.json out of two published packages.
+"""Makes the bundled data of this folder and manifest.json out of three published packages.
 
 Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
   FASHION  the Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1, unpacked (dpkg -x)
   SKIMAGE  the Python wheel scikit_image 0.26.0, unpacked (unzip)
   CC0      the text of CC0 1.0 (Debian: /usr/share/common-licenses/CC0-1.0)
+  DJANGO   the Python wheel django 6.1.3, unpacked (unzip)
 
-  python make.py FASHION SKIMAGE CC0
+  python make.py FASHION SKIMAGE CC0 DJANGO
 
 The slice: the first 200 training and the first 50 test images of each class, in the order of the
 original files. The photos: rocket.jpg is the package's file, byte for byte; the others are its PNG
-files as JPEG, quality 90, at most 640 pixels a side, without metadata.
+files as JPEG, quality 90, at most 640 pixels a side, without metadata. The languages: translated
+messages of 20 to 120 characters without placeholders, each text once; a message is in the same split in
+every language.
 """
 
+import ast
+import csv
 import gzip
 import hashlib
 import json
+import re
 import struct
 import sys
 from pathlib import Path
@@ -26,6 +32,8 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 FASHION = "Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1"
 SKIMAGE = "Python package scikit-image 0.26.0"
+DJANGO = "Python package django 6.1.3"
+LANGUAGES = ["de", "es", "fr", "it", "nl", "pl", "pt", "sv"]
 CLASSES = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -108,10 +116,61 @@ def photos(source, cc0):
     yield "photos/LICENSE.txt", SKIMAGE, "CC0-1.0", "origins and the text of CC0 1.0"
 
 
+def messages(path):
+    """(msgid, msgstr) of a gettext catalogue, without plural forms and doubtful entries."""
+    entry, field, fuzzy = {}, "", False
+    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+        fuzzy |= line.startswith("#,") and "fuzzy" in line
+        if not line.strip():
+            if entry.get("msgid") and entry.get("msgstr") and not fuzzy and "msgid_plural" not in entry:
+                yield entry["msgid"], entry["msgstr"]
+            entry, fuzzy = {}, False
+        elif not line.startswith("#"):
+            named = re.fullmatch(r'(msg\w+(?:\[\d\])?)\s+(".*")', line)
+            field, text = named.groups() if named else (field, line)
+            entry[field] = entry.get(field, "") + ast.literal_eval(text)
+
+
+def languages(source):
+    out = HERE / "languages"
+    out.mkdir(exist_ok=True)
+    translated = {}
+    for language in LANGUAGES:
+        for file in sorted(source.glob(f"django/**/locale/{language}/LC_MESSAGES/django.po")):
+            for msgid, msgstr in messages(file):
+                translated.setdefault(language, {})[msgid] = msgstr
+    # A hash decides the order, and with it the split: one message, one split.
+    order = sorted({m for texts in translated.values() for m in texts}, key=lambda m: hashlib.sha256(m.encode()).digest())
+    test = set(order[: len(order) // 5])
+    seen, rows = set(), {"train": [], "test": []}
+    for language, texts in translated.items():
+        count = {"train": 160, "test": 40}
+        for msgid in order:
+            split = "test" if msgid in test else "train"
+            text = texts.get(msgid, "")
+            if not 20 <= len(text) <= 120 or re.search(r"[%{<\n]", text) or text == msgid or text.lower() in seen:
+                continue
+            if count[split] > 0:
+                count[split] -= 1
+                seen.add(text.lower())
+                rows[split].append((text, language))
+    for split, pairs in rows.items():
+        with open(out / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([("text", "label"), *pairs])
+        what = f"{len(pairs)} translated messages with their language, {len(LANGUAGES)} languages; "
+        yield f"languages/{split}.csv", DJANGO, "BSD-3-Clause", what + "from django/**/locale/*/LC_MESSAGES/django.po"
+    licence = next(source.glob("django-*.dist-info/licenses/LICENSE"))
+    (out / "LICENSE.txt").write_bytes(licence.read_bytes())
+    yield "languages/LICENSE.txt", DJANGO, "BSD-3-Clause", "the package's LICENSE"
+
+
 def main():
-    fashion, skimage, cc0 = map(Path, sys.argv[1:4])
+    fashion, skimage, cc0, django = map(Path, sys.argv[1:5])
     entries = []
-    for file, origin, licence, note in [*fashion_mnist_slice(fashion), *photos(skimage, cc0)]:
+    for file, origin, licence, note in [
+        *fashion_mnist_slice(fashion), *photos(skimage, cc0), *languages(django),
+    ]:
         content = (HERE / file).read_bytes()
         entries.append({
             "file": file, "origin": origin, "licence": licence,

@@ -3,7 +3,7 @@
 //! `datasets/data/make.py` makes it out of published packages; `manifest.json` says where each file
 //! comes from and under which licence.
 
-use crate::{Error, ImageSet, Result, Split, images};
+use crate::{Columns, Error, ImageSet, LabelledTexts, Result, Split, images};
 use serde::{Deserialize, Serialize};
 
 /// What the manifest says about one bundled file.
@@ -37,7 +37,7 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 11] = [
+static FILES: [(&str, &[u8]); 14] = [
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -62,6 +62,9 @@ static FILES: [(&str, &[u8]); 11] = [
         "fashion-mnist-slice/train-labels-idx1-ubyte.gz",
         data!("fashion-mnist-slice/train-labels-idx1-ubyte.gz"),
     ),
+    ("languages/LICENSE.txt", data!("languages/LICENSE.txt")),
+    ("languages/test.csv", data!("languages/test.csv")),
+    ("languages/train.csv", data!("languages/train.csv")),
     ("photos/LICENSE.txt", data!("photos/LICENSE.txt")),
     ("photos/astronaut.jpg", PHOTOS[3].1),
     ("photos/chelsea.jpg", PHOTOS[0].1),
@@ -85,6 +88,24 @@ pub fn files() -> &'static [(&'static str, &'static [u8])] {
 /// A cat, a cup of coffee, a rocket launch, a portrait: file name and JPEG bytes.
 pub fn photos() -> &'static [(&'static str, &'static [u8])] {
     &PHOTOS
+}
+
+/// Messages of a web framework in eight languages, labelled with their language: 1,203 for training,
+/// 311 for test. A message is in the same split in every language.
+///
+/// # Errors
+/// There is no validation split; hold one out of the training texts ([`LabelledTexts::holdout`]).
+pub fn languages(split: Split) -> Result<LabelledTexts> {
+    const LOCATION: &str = "bundled:languages";
+    let bytes = match split {
+        Split::Train => data!("languages/train.csv"),
+        Split::Test => data!("languages/test.csv"),
+        Split::Valid => {
+            let expected = "train or test; hold a part of train out";
+            return Err(Error::input(LOCATION, "no valid split", expected));
+        }
+    };
+    LabelledTexts::from_csv(LOCATION, bytes, &Columns::default())
 }
 
 /// The class names of Fashion-MNIST, in label order.

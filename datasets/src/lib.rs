@@ -6,7 +6,9 @@
 //!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
-//! - [`bundled`] is a slice of Fashion-MNIST and a few photos, compiled into the program.
+//! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
+//! - [`bundled`] is a slice of Fashion-MNIST, a few photos and messages in eight languages, compiled
+//!   into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
 //!
@@ -31,11 +33,13 @@ pub mod bundled;
 pub mod gate;
 pub mod image;
 pub mod images;
+pub mod labelled;
 pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
 
 pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
+pub use labelled::{Columns, LabelledTexts, TextSplits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};
 pub use split::{Split, stratified_holdout};
 

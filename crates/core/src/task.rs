@@ -416,6 +416,12 @@ pub trait Task: Sync {
         })
     }
 
+    /// A table over all answers of one call, for a person (the inputs' names beside them): what a
+    /// single answer cannot show. Empty where there is nothing to add.
+    fn overview(&self, _answers: &[(String, Output)]) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
     /// Shows why a model answered as it did.
     fn explain(&self, _request: &ExplainRequest, _context: &RunContext) -> Result<Output> {
         Err(Error::Unsupported {

@@ -275,7 +275,7 @@ pub(crate) enum ModelVerb {
 /// Parses `args`, runs the verb and returns the process's exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PANOPLY_LOG")
-        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("error"));
+        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("error,panoply=warn"));
     // A second call in one process (tests) finds a subscriber in place: that one serves.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -7,8 +7,8 @@ use crate::{
     pipeline, print,
 };
 use panoply_core::{
-    Error, ExplainRequest, Output, PredictOptions, Result, RunContext, Task, TrainRequest, guard,
-    progress::Progress,
+    Error, ExplainRequest, InputKind, Output, PredictOptions, Result, RunContext, Task,
+    TrainRequest, guard, hub::Hub, progress::Progress,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -59,19 +59,10 @@ pub(crate) fn info(name: &str, task: Option<&str>) -> Result<()> {
 
 fn info_of_task(task: &dyn Task) -> Result<()> {
     print::line(&format!("\n{}: {}", task.name(), task.about()))?;
-    let session = guard("opening the default model", || {
-        task.open(task.default_model(), &RunContext::cpu())
-    })?;
-    let card = session.card();
-    print::line(&format!(
-        "  default model: {} ({}, {} parameters, size class {}, licence {})",
-        task.default_model(),
-        card.arch,
-        card.num_params,
-        card.size_class,
-        card.licence
-    ))?;
-    print::line("  recipes (train --recipe):")?;
+    print::line(&format!("  default model: {}", default_model(task)?))?;
+    if !task.recipes().is_empty() {
+        print::line("  recipes (train --recipe):")?;
+    }
     for recipe in task.recipes() {
         print::line(&format!("    {:<14} {}", recipe.name, recipe.about))?;
     }
@@ -81,10 +72,15 @@ fn info_of_task(task: &dyn Task) -> Result<()> {
             print::line(&format!("    {key}={default}"))?;
         }
     }
-    print::line(&format!(
-        "  explain --method: {}",
-        task.explain_methods().join(", ")
-    ))?;
+    if !task.explain_methods().is_empty() {
+        print::line(&format!(
+            "  explain --method: {}",
+            task.explain_methods().join(", ")
+        ))?;
+    }
+    if task.architectures().is_empty() {
+        return Ok(());
+    }
     print::line("  architectures (model import --arch):")?;
     let mut rows = vec![vec![
         String::new(),
@@ -103,6 +99,30 @@ fn info_of_task(task: &dyn Task) -> Result<()> {
     }
     print::table(&rows)
 }
+
+/// The default model with what its card says, if it is on this machine: `info` fetches nothing.
+fn default_model(task: &dyn Task) -> Result<String> {
+    let name = task.default_model();
+    let opened = guard("opening the default model", || {
+        task.open(name, &RunContext::cpu())
+    });
+    match opened {
+        Ok(session) => {
+            let card = session.card();
+            Ok(format!(
+                "{name} ({}, {} parameters, size class {}, licence {})",
+                card.arch, card.num_params, card.size_class, card.licence
+            ))
+        }
+        Err(e) if e.exit_code() == 2 && Hub::is_name(name) => Ok(format!(
+            "{name} (not on this machine; fetched when first used)"
+        )),
+        Err(e) => Err(e),
+    }
+}
+
+/// Answers that are kept for the table over all of them; beyond these nobody reads it.
+const OVERVIEW: usize = 64;
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let task = find(&args.which)?;
@@ -129,7 +149,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
     let mut failures = Failures::default();
     let (mut taken, mut progress) = (Vec::new(), Progress::new("predict", sources.len() as u64));
-    for chunk in sources.chunks(options.batch) {
+    // Texts and rows are small: a session that sees many can put those of one length together.
+    let many = match task.input_kind() {
+        InputKind::Text | InputKind::Row => 16 * options.batch,
+        InputKind::Image | InputKind::Audio => options.batch,
+    };
+    let mut answered = Vec::new();
+    for chunk in sources.chunks(many) {
         if context.interrupt.is_raised() {
             progress.finish();
             return Err(Error::Interrupted {
@@ -139,15 +165,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         let (names, ready) = read(chunk, &mut failures);
         for (name, answer) in names.iter().zip(session.predict(&ready, &options)) {
             match answer {
-                Ok(output) => show(name, &output, args.json, out.as_deref(), &mut taken)?,
+                Ok(output) => {
+                    show(name, &output, args.json, out.as_deref(), &mut taken)?;
+                    if !args.json && answered.len() < OVERVIEW {
+                        answered.push((name.clone(), output));
+                    }
+                }
                 Err(e) => failures.add(e),
             }
         }
-        if sources.len() > options.batch {
+        if sources.len() > many {
             progress.advance(chunk.len() as u64, "");
         }
     }
     progress.finish();
+    print::table(&task.overview(&answered))?;
     failures.into_result()
 }
 

@@ -49,13 +49,65 @@ fn photo(folder: &Path, name: &str) -> String {
 fn lists_and_describes() {
     let dir = tempfile::tempdir().unwrap();
     let list = stdout(&panoply(dir.path(), &["list", "--json"]));
-    let first: Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
-    assert_eq!(first["pipeline"], "vision");
+    let tasks: Vec<Value> = list
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        tasks
+            .iter()
+            .any(|t| t["pipeline"] == "vision" && t["task"] == "classify")
+    );
     let info = stdout(&panoply(dir.path(), &["info", "vision", "classify"]));
     assert!(
         info.contains("4652008") && info.contains("medium") && info.contains("debug"),
         "{info}"
     );
+}
+
+#[cfg(feature = "nlp")]
+#[test]
+fn texts_come_as_arguments_and_as_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../pipelines/nlp/tests/fixtures/text/bert")
+        .display()
+        .to_string();
+    let file = dir.path().join("texts.txt").display().to_string();
+    std::fs::write(&file, "one fox\n\ntwo dogs\n").unwrap();
+    let run = ["run", "nlp", "embed", "--model", &model, "--offline"];
+    let lines = |args: &[&str]| {
+        let output = panoply(dir.path(), &[&run, args].concat());
+        let lines: Vec<Value> = stdout(&output)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        (output.status.code(), lines)
+    };
+    let (code, from_file) = lines(&[&file, "--json"]);
+    // The empty line is refused by its number; its neighbours are answered.
+    assert_eq!((code, from_file.len()), (Some(2), 2));
+    assert_eq!(from_file[1]["input"], format!("{file}:3"));
+    let (code, from_args) = lines(&["--text", "one fox", "--text", "two dogs", "--json"]);
+    assert_eq!(code, Some(0));
+    for (a, b) in from_file.iter().zip(&from_args) {
+        assert_eq!(a["output"], b["output"]);
+    }
+    let table = stdout(&panoply(
+        dir.path(),
+        &[&run[..], &["--text", "one fox", "--text", "two dogs"]].concat(),
+    ));
+    assert!(
+        table.contains("cosine similarity") && table.contains("1.000"),
+        "{table}"
+    );
+    // A default model that is not on the machine keeps nobody from being told about the task.
+    let info = Command::new(env!("CARGO_BIN_EXE_panoply"))
+        .args(["info", "nlp", "embed"])
+        .env("HF_HUB_CACHE", dir.path())
+        .output()
+        .unwrap();
+    assert!(stdout(&info).contains("not on this machine"), "{info:?}");
 }
 
 #[test]

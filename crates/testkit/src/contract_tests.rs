@@ -32,6 +32,7 @@ enum Fault {
     RemembersGarbage,
     AcceptsAnyRecipe,
     ExplainsNothing,
+    HasNoRecipes,
 }
 
 /// Scores a text by its length times a trained weight.
@@ -63,6 +64,9 @@ impl Task for Fake {
     }
 
     fn recipes(&self) -> &'static [RecipeInfo] {
+        if self.fault == Fault::HasNoRecipes {
+            return &[];
+        }
         &[RecipeInfo {
             name: "debug",
             about: "no data, no time",
@@ -306,6 +310,35 @@ fn each_planted_fault_is_found() {
             "{fault:?}"
         );
     }
+}
+
+#[test]
+fn a_task_without_recipes_is_held_to_the_rest_with_a_given_model() {
+    let report = check(Fault::HasNoRecipes);
+    let breach = "no recipes, and no model to hold it to";
+    assert!(
+        report.breaches.iter().any(|b| b.contains(breach)),
+        "{report:?}"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let options = ContractOptions {
+        model: Some(dir.path().into()),
+        ..ContractOptions::default()
+    };
+    let report = check_task(&Fake::new(Fault::HasNoRecipes), &options);
+    let breach = "the model opens";
+    assert!(
+        report.breaches.iter().any(|b| b.contains(breach)),
+        "{report:?}"
+    );
+
+    fs::write(dir.path().join("weight"), "0.5").unwrap();
+    let report = check_task(&Fake::new(Fault::HasNoRecipes), &options);
+    for clause in ["a copied model predicts the same", "hostile: empty text"] {
+        assert!(report.held.iter().any(|h| h == clause), "{report:?}");
+    }
+    report.finish();
 }
 
 #[test]

@@ -4,8 +4,10 @@
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets.
 
 mod images;
+mod labelled;
 
 pub use images::{Checks, inspect, inspect_with};
+pub use labelled::inspect_labelled;
 
 use crate::{Error, Result};
 use panoply_core::report::GateSummary;

@@ -94,3 +94,17 @@ fn the_slice_is_balanced_and_clean() {
     assert_eq!(report.imbalance, Some(1.0));
     assert!(bundled::fashion_mnist_slice(Split::Valid).is_err());
 }
+
+#[test]
+fn languages_are_balanced_and_no_text_is_in_both_splits() {
+    let train = bundled::languages(Split::Train).unwrap();
+    let test = bundled::languages(Split::Test).unwrap();
+    assert_eq!(
+        (train.len(), test.len(), train.classes().len()),
+        (1203, 311, 8)
+    );
+    let report = gate::inspect_labelled(&train, &[("test", &test)], false);
+    assert!(report.is_clean(), "{report}");
+    assert!(report.imbalance.unwrap() < 1.2);
+    assert!(bundled::languages(Split::Valid).is_err());
+}

@@ -1,6 +1,10 @@
-//! Cross entropy with label smoothing, for class indices and for mixed (soft) targets.
+//! Cross entropy with label smoothing, for class indices and for mixed (soft) targets; binary cross
+//! entropy for samples of several classes.
 
-use burn::tensor::{Int, Tensor, activation::log_softmax};
+use burn::tensor::{
+    Int, Tensor,
+    activation::{log_sigmoid, log_softmax},
+};
 
 /// What a classifier should have answered.
 #[derive(Clone, Debug)]
@@ -34,6 +38,18 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Targets, label_smoothing: f64) 
     // The mean over batch and classes is the cross entropy against the uniform distribution.
     let uniform = log_probs.mean().neg();
     loss.mul_scalar(1.0 - label_smoothing) + uniform.mul_scalar(label_smoothing)
+}
+
+/// Mean binary cross entropy over batch and classes, `[1]`: torch's
+/// `F.binary_cross_entropy_with_logits`.
+///
+/// # Shapes
+///
+/// - `logits`, `targets` (0 to 1): `[batch, classes]`
+pub fn binary_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let on = log_sigmoid(logits.clone()) * targets.clone();
+    let off = log_sigmoid(logits.neg()) * (targets.neg() + 1.0);
+    (on + off).mean().neg()
 }
 
 #[cfg(test)]
@@ -72,6 +88,21 @@ mod tests {
             let loss = cross_entropy(logits(&device), targets, smoothing).into_scalar::<f32>();
             assert!((loss - torch).abs() < 1e-6, "{loss} != {torch}");
         }
+    }
+
+    /// torch 2.15: `F.binary_cross_entropy_with_logits(logits, targets)`, value and `logits.grad`.
+    #[test]
+    fn binary_equals_torch() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<2>::from_data([[2.0, -100.0], [0.5, 90.0]], &device).require_grad();
+        let targets = Tensor::from_data([[1.0, 0.0], [0.25, 0.0]], &device);
+        let loss = binary_cross_entropy(x.clone(), targets);
+        let grad = x.grad(&loss.backward()).unwrap().into_data();
+        let value = loss.into_scalar::<f32>();
+        let torch: [[f32; 2]; 2] = [[-0.029800743, 0.0], [0.09311484, 0.25]];
+        assert!((value - 22.744001).abs() < 1e-5, "{value}");
+        let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-6);
+        grad.assert_approx_eq(&TensorData::from(torch), tolerance);
     }
 
     /// torch 2.15: `logits.grad` after `F.cross_entropy(.., label_smoothing=0.1).backward()`.

@@ -99,11 +99,10 @@ pub(super) fn absent_marker(root: &Path, commit: &str, name: &str) -> PathBuf {
 /// Shows `blob` as `name` in a snapshot: a relative link as `huggingface_hub` makes it, or a hard
 /// link or copy where the file system has none.
 pub(super) fn link(root: &Path, commit: &str, name: &str, blob: &str) -> Result<()> {
-    let folder = root.join("snapshots").join(commit);
-    let pointer = folder.join(name);
+    let pointer = root.join("snapshots").join(commit).join(name);
     let target = root.join("blobs").join(blob);
     let io = |e| Error::io("create", &pointer, e);
-    fs::create_dir_all(&folder).map_err(io)?;
+    fs::create_dir_all(pointer.parent().unwrap_or(root)).map_err(io)?;
     if pointer.is_file() {
         return Ok(());
     }
@@ -111,7 +110,8 @@ pub(super) fn link(root: &Path, commit: &str, name: &str, blob: &str) -> Result<
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
         _ => {}
     }
-    let linked = symlink(&Path::new("../../blobs").join(blob), &pointer);
+    let up = "../".repeat(2 + name.matches('/').count());
+    let linked = symlink(&Path::new(&up).join("blobs").join(blob), &pointer);
     linked
         .or_else(|_unsupported| fs::hard_link(&target, &pointer))
         .or_else(|_unsupported| fs::copy(&target, &pointer).map(drop))
@@ -147,6 +147,11 @@ pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
         _ => Err(bad(format!("the shard name {value} is no plain file name"))),
     };
     map.values().map(shard).collect()
+}
+
+/// Whether `name` is a file of a repository, also in a folder of it (`a/b.json`).
+pub(super) fn is_inside(name: &str) -> bool {
+    !name.is_empty() && name.split('/').all(is_plain)
 }
 
 /// Whether `name` is one plain file name.

@@ -108,7 +108,7 @@ impl<'h> Fetch<'h> {
             Some(name) => drop(self.file(name)?),
             None => return Err(self.lacks(&weights.join(" or "))),
         }
-        for name in companions.iter().filter(|name| cache::is_plain(name)) {
+        for name in companions.iter().filter(|name| cache::is_inside(name)) {
             if self.files.contains(*name) {
                 self.file(name)?;
             } else {

@@ -29,6 +29,9 @@ pub const COMPANIONS: &[&str] = &[
     "vocab.json",
     "merges.txt",
     "generation_config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
 ];
 
 /// Attempts per file before a broken connection is an error.
@@ -155,6 +158,11 @@ impl Hub {
     pub fn with_progress(mut self, progress: bool) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// Whether `name` has the form of a name on the hub: `owner/name` or `owner/name@revision`.
+    pub fn is_name(name: &str) -> bool {
+        RepoName::parse(name).is_ok()
     }
 
     /// The folder of the model called `name`.

@@ -92,6 +92,31 @@ fn a_download_lands_in_the_shared_layout_and_is_asked_for_once() {
 }
 
 #[test]
+fn companions_may_lie_in_folders_of_the_model() {
+    let files: [(&str, &[u8]); 3] = [
+        ("config.json", b"{}"),
+        ("model.safetensors", b"x"),
+        ("1_Pooling/config.json", b"{\"a\": 1}"),
+    ];
+    let (server, cache) = (Server::start(&files), TempDir::new().unwrap());
+    let wanted = ["1_Pooling/config.json", "2_Normalize/config.json", "../out"];
+    let folder = server.hub(&cache).resolve(REPO, &wanted).unwrap();
+    let nested = folder.join("1_Pooling/config.json");
+    assert_eq!(fs::read(&nested).unwrap(), b"{\"a\": 1}");
+    #[cfg(unix)]
+    assert!(
+        fs::read_link(&nested)
+            .unwrap()
+            .starts_with("../../../blobs")
+    );
+    let theirs = hf_hub::Cache::new(cache.path().join("hub")).model(REPO.into());
+    assert_eq!(theirs.get("1_Pooling/config.json").unwrap(), nested);
+    server.take_log();
+    let offline = server.hub(&cache).with_offline(true);
+    assert_eq!(offline.resolve(REPO, &wanted[..2]).unwrap(), folder);
+}
+
+#[test]
 fn an_interrupted_download_goes_on_where_it_stopped() {
     let (server, cache) = (Server::good(), TempDir::new().unwrap());
     server.set(|s| s.cut = Some(("model.safetensors".into(), 1_234_567)));

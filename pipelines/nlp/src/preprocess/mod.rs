@@ -1,0 +1,394 @@
+//! Text to tokens: the tokenizer that travels with the weights, and batches for the models.
+//!
+//! Ids, offsets, words and special tokens are those of transformers' fast tokenizers, which stand on
+//! the same library. Offsets count Unicode characters of the text as it was given. Truncation and
+//! padding that a `tokenizer.json` asks for are dropped: lengths are the model's, and padding goes
+//! to the longest text of a batch.
+
+mod files;
+mod train;
+
+use crate::models::bert::{BertConfig, EncoderInput, Variant};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use panoply_core::{Error, ModelFolder, Result, model_folder::write_atomic};
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc};
+use tokenizers::{Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+
+/// Bytes of a long text that are tokenized at first; doubled while they give too few tokens.
+const PREFIX_BYTES: usize = 1 << 16;
+
+/// One text, or a pair of them, as tokens. All fields have the same length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// Token ids, special tokens included.
+    pub ids: Vec<u32>,
+    /// 0 in the first text, 1 in the second, as the tokenizer says.
+    pub types: Vec<u32>,
+    /// First and one past the last character of each token in its text; `(0, 0)` for special tokens.
+    pub offsets: Vec<(usize, usize)>,
+    /// The word of its text that each token is a part of, as the tokenizer cuts words.
+    pub words: Vec<Option<u32>>,
+    /// Which text each token comes from; `None` for special tokens.
+    pub texts: Vec<Option<usize>>,
+    /// Whether something was cut off.
+    pub truncated: bool,
+}
+
+impl Encoded {
+    fn of(encoding: &Encoding) -> Self {
+        let special = encoding.get_special_tokens_mask();
+        let texts = encoding.get_sequence_ids().into_iter().zip(special);
+        Self {
+            ids: encoding.get_ids().to_vec(),
+            types: encoding.get_type_ids().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+            words: encoding.get_word_ids().to_vec(),
+            texts: texts
+                .map(|(text, &special)| text.filter(|_| special == 0))
+                .collect(),
+            truncated: !encoding.get_overflowing().is_empty(),
+        }
+    }
+
+    /// Number of tokens, special ones included.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no token at all.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// A tokenizer that fits a model. Copies are cheap.
+#[derive(Clone, Debug)]
+pub struct TextTokenizer {
+    inner: Arc<Tokenizer>,
+    max_length: usize,
+    mask: Option<(String, u32)>,
+    json: Arc<Vec<u8>>,
+    config: Arc<Value>,
+}
+
+impl TextTokenizer {
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, else `vocab.txt`, else `vocab.json`
+    /// with `merges.txt`. Sequences are cut to the model's length, or to `model_max_length` of
+    /// `tokenizer_config.json` where that is smaller.
+    ///
+    /// # Errors
+    /// No tokenizer, one that cannot be read, or one with ids that the model does not know.
+    pub fn open(folder: &ModelFolder, config: &BertConfig) -> Result<Self> {
+        let source = files::read(folder)?;
+        Self::build(&source, config.vocab_size, config.max_length())
+    }
+
+    /// A tokenizer out of the content of a `tokenizer.json`, for a model that a recipe makes.
+    pub fn from_json(json: &[u8], vocab_size: usize, max_length: usize) -> Result<Self> {
+        let source = files::Source {
+            json: json.to_vec(),
+            path: Path::new("tokenizer.json").into(),
+            config: json!({"tokenizer_class": "PreTrainedTokenizerFast"}),
+            mask: None,
+            max_length: None,
+        };
+        Self::build(&source, vocab_size, max_length)
+    }
+
+    fn build(source: &files::Source, vocab_size: usize, max_length: usize) -> Result<Self> {
+        let wrong = |what: String, expected: &str| {
+            Error::input(source.path.display().to_string(), what, expected)
+        };
+        let mut inner = Tokenizer::from_bytes(&source.json)
+            .map_err(|e| wrong(e.to_string(), "a tokenizer of the `tokenizers` library"))?;
+        let largest = inner.get_vocab(true).into_values().max();
+        let largest = largest.ok_or_else(|| wrong("an empty vocabulary".into(), "tokens"))?;
+        if largest as usize >= vocab_size {
+            let what = format!("token id {largest} for a model of {vocab_size} tokens");
+            return Err(wrong(what, "the tokenizer that the model was trained with"));
+        }
+        let max_length = source.max_length.map_or(max_length, |n| n.min(max_length));
+        inner.with_padding(None);
+        inner
+            .with_truncation(Some(truncation(max_length, 0)))
+            .map_err(|e| wrong(e.to_string(), "room for special tokens"))?;
+        let names = source.mask.iter().map(String::as_str);
+        let mask = names
+            .chain(["[MASK]", "<mask>"])
+            .find_map(|name| Some((name.to_string(), inner.token_to_id(name)?)));
+        Ok(Self {
+            inner: Arc::new(inner),
+            max_length,
+            mask,
+            json: Arc::new(source.json.clone()),
+            config: Arc::new(source.config.clone()),
+        })
+    }
+
+    /// The same with sequences of at most `max_length` tokens, special ones included.
+    pub fn with_max_length(&self, max_length: usize) -> Result<Self> {
+        let max_length = max_length.min(self.max_length);
+        Ok(Self {
+            inner: self.cut(truncation(max_length, 0))?,
+            max_length,
+            ..self.clone()
+        })
+    }
+
+    /// The tokenizer with another truncation.
+    fn cut(&self, truncation: TruncationParams) -> Result<Arc<Tokenizer>> {
+        let mut inner = self.inner.as_ref().clone();
+        let max_length = truncation.max_length;
+        inner.with_truncation(Some(truncation)).map_err(|e| {
+            let what = format!("{max_length} tokens: {e}");
+            Error::input("tokenizer", what, "a length above the stride")
+        })?;
+        Ok(Arc::new(inner))
+    }
+
+    /// Longest sequence, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The token that stands for a hidden one, with its id, if the tokenizer has one.
+    pub fn mask(&self) -> Option<(&str, u32)> {
+        self.mask.as_ref().map(|(name, id)| (name.as_str(), *id))
+    }
+
+    /// Writes `tokenizer.json` and `tokenizer_config.json` that make the same tokenizer.
+    pub fn save(&self, folder: &ModelFolder) -> Result<()> {
+        write_atomic(&folder.file("tokenizer.json"), &self.json)?;
+        let mut config = self.config.as_ref().clone();
+        if let Value::Object(fields) = &mut config {
+            fields.insert("model_max_length".into(), json!(self.max_length));
+        }
+        folder.write_json("tokenizer_config.json", &config)
+    }
+
+    /// A byte-level BPE tokenizer with at most `vocab_size` tokens for the given texts, with
+    /// RoBERTa's special tokens; `<pad>` has id 0. The same texts give the same tokenizer.
+    pub fn train<'t>(
+        texts: impl Iterator<Item = &'t str> + Send,
+        vocab_size: usize,
+        max_length: usize,
+    ) -> Result<Self> {
+        let json = train::byte_pairs(texts, vocab_size)?;
+        Self::from_json(&json, vocab_size, max_length)
+    }
+
+    /// Number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Tokens of a text, cut at the model's length with a warning in the log. `name` stands for the
+    /// text in messages.
+    ///
+    /// # Errors
+    /// The text is empty, or nothing in it makes a token.
+    pub fn encode(&self, name: &str, text: &str) -> Result<Encoded> {
+        let encoded = self.encode_quietly(name, text)?;
+        if encoded.truncated {
+            let (bytes, tokens) = (text.len(), self.max_length);
+            let read = encoded.offsets.iter().map(|o| o.1).max().unwrap_or(0);
+            tracing::warn!(
+                "{name}: a text of {bytes} bytes is cut after {read} characters: the model reads {tokens} tokens"
+            );
+        }
+        Ok(encoded)
+    }
+
+    /// As [`encode`](Self::encode), without the warning: for training texts, seen in every epoch.
+    pub fn encode_quietly(&self, name: &str, text: &str) -> Result<Encoded> {
+        self.check_not_empty(name, text)?;
+        let mut end = PREFIX_BYTES;
+        let (encoded, shortened) = loop {
+            let part = prefix(text, end);
+            let encoded = self.run(&self.inner, name, part)?;
+            if part.len() == text.len() || encoded.truncated {
+                break (encoded, part.len() < text.len());
+            }
+            end *= 2;
+        };
+        let encoded = Encoded {
+            truncated: encoded.truncated || shortened,
+            ..encoded
+        };
+        if encoded.texts.iter().all(Option::is_none) {
+            return Err(Error::input(
+                name,
+                "nothing but white space or control characters",
+                "a text",
+            ));
+        }
+        Ok(encoded)
+    }
+
+    /// Windows over the second of two texts, each with the whole first text and `stride` tokens in
+    /// common with the window before; a text without a partner is cut into windows itself.
+    ///
+    /// # Errors
+    /// A text is empty, or the first leaves no room for the second.
+    pub fn windows(
+        &self,
+        name: &str,
+        text: &str,
+        second: Option<&str>,
+        stride: usize,
+    ) -> Result<Vec<Encoded>> {
+        for text in [Some(text), second].into_iter().flatten() {
+            self.check_not_empty(name, text)?;
+        }
+        let strategy = match second {
+            Some(_) => TruncationStrategy::OnlySecond,
+            None => TruncationStrategy::LongestFirst,
+        };
+        let inner = self.cut(TruncationParams {
+            strategy,
+            ..truncation(self.max_length, stride)
+        })?;
+        let encoding = match second {
+            Some(second) => inner.encode_char_offsets((text, second), true),
+            None => inner.encode_char_offsets(text, true),
+        };
+        let encoding = encoding.map_err(|e| {
+            let what = format!("it cannot be cut into windows ({e})");
+            let expected = format!(
+                "a first text that leaves room in {} tokens",
+                self.max_length
+            );
+            Error::input(name, what, expected)
+        })?;
+        let windows = std::iter::once(&encoding).chain(encoding.get_overflowing());
+        Ok(windows.map(Encoded::of).collect())
+    }
+
+    /// Tokens of two texts, the longer one cut first.
+    ///
+    /// # Errors
+    /// A text is empty.
+    pub fn encode_pair(&self, name: &str, text: &str, second: &str) -> Result<Encoded> {
+        self.check_not_empty(name, text)?;
+        self.check_not_empty(name, second)?;
+        self.run(&self.inner, name, (text, second))
+    }
+
+    fn check_not_empty(&self, name: &str, text: &str) -> Result<()> {
+        if text.is_empty() {
+            return Err(Error::input(
+                name,
+                "an empty text",
+                "at least one character",
+            ));
+        }
+        Ok(())
+    }
+
+    fn run<'s>(
+        &self,
+        inner: &Tokenizer,
+        name: &str,
+        input: impl Into<tokenizers::EncodeInput<'s>>,
+    ) -> Result<Encoded> {
+        let encoding = inner.encode_char_offsets(input, true);
+        let failed = |e: tokenizers::Error| {
+            Error::input(name, e.to_string(), "a text that the tokenizer can cut")
+        };
+        Ok(Encoded::of(&encoding.map_err(failed)?))
+    }
+
+    /// The text of tokens.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| Error::Internal {
+                context: "decoding tokens".into(),
+                message: e.to_string(),
+            })
+    }
+
+    /// A token's spelling in the vocabulary.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of a spelling in the vocabulary.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+}
+
+fn truncation(max_length: usize, stride: usize) -> TruncationParams {
+    TruncationParams {
+        direction: TruncationDirection::Right,
+        max_length,
+        strategy: TruncationStrategy::LongestFirst,
+        stride,
+    }
+}
+
+/// The first `end` bytes of a text, shortened to where white space begins: tokenizers cut words there, so
+/// that the tokens are those of the whole text. A text without white space is not cut.
+fn prefix(text: &str, end: usize) -> &str {
+    if text.len() <= end {
+        return text;
+    }
+    let head = &text[..text.floor_char_boundary(end)];
+    let words = head
+        .trim_end_matches(|c: char| !c.is_whitespace())
+        .trim_end();
+    if words.is_empty() { text } else { words }
+}
+
+/// A batch for an encoder, padded to its longest text.
+///
+/// # Panics
+/// If `batch` is empty.
+pub fn encoder_input(batch: &[&Encoded], config: &BertConfig, device: &Device) -> EncoderInput {
+    let rows = batch.len();
+    let longest = batch.iter().map(|e| e.len()).max().unwrap_or(0);
+    assert!(rows > 0, "a batch of no texts");
+    let padded = |values: &dyn Fn(&Encoded) -> Vec<i64>, padding: i64| {
+        let mut flat = Vec::with_capacity(rows * longest);
+        for encoded in batch {
+            flat.extend(values(encoded));
+            flat.resize(flat.len() + longest - encoded.len(), padding);
+        }
+        Tensor::<2, Int>::from_data(TensorData::new(flat, [rows, longest]), device)
+    };
+    let wide = |values: &[u32]| values.iter().map(|&v| i64::from(v)).collect();
+    let ids = padded(&|e| wide(&e.ids), config.pad_token_id as i64);
+    let mut input = EncoderInput::new(ids);
+    if config.variant != Variant::DistilBert && config.type_vocab_size > 1 {
+        input = input.token_types(padded(&|e| wide(&e.types), 0));
+    }
+    if batch.iter().any(|e| e.len() < longest) {
+        input = input.mask(real_tokens(batch, longest, device));
+    }
+    input
+}
+
+/// True at the tokens of each text, false at padding: `[batch, longest]`.
+pub fn real_tokens(batch: &[&Encoded], longest: usize, device: &Device) -> Tensor<2, Bool> {
+    let real: Vec<bool> = batch
+        .iter()
+        .flat_map(|e| (0..longest).map(|i| i < e.len()))
+        .collect();
+    Tensor::from_data(TensorData::new(real, [batch.len(), longest]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_before_white_space() {
+        assert_eq!(prefix("one two three", 100), "one two three");
+        assert_eq!(prefix("one two  three", 11), "one two");
+        assert_eq!(prefix("one two", 3), "one two");
+        assert_eq!(prefix("日本 語語語", 8), "日本");
+        assert_eq!(prefix("unbroken", 4), "unbroken");
+    }
+}

@@ -1,0 +1,149 @@
+//! The recipes of `nlp classify`: typed configs, one function each.
+
+use panoply_core::{
+    Error, RecipeInfo, Result,
+    fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
+};
+use panoply_datasets::Columns;
+use serde::{Deserialize, Serialize};
+
+/// Names and summaries, in the order of `info`; the first is the default.
+pub const RECIPES: &[RecipeInfo] = &[
+    RecipeInfo {
+        name: "debug",
+        about: "a tiny BERT from scratch on bundled messages in eight languages, seconds: does everything work?",
+    },
+    RecipeInfo {
+        name: "base",
+        about: "MiniLM (or --model) with a new head; --data a table of texts, or a folder of train, dev, test; accuracy not measured",
+    },
+];
+
+/// Everything that decides what a run computes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Data.
+    pub data: DataConfig,
+    /// Model.
+    pub model: ModelConfig,
+    /// Label smoothing (Szegedy et al. 2016), 0 for none; not with several classes a text.
+    pub label_smoothing: f64,
+    /// The training loop.
+    pub fit: FitConfig,
+}
+
+/// Which texts, and how they are split.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Train on the bundled messages in eight languages unless `--data` names a data set.
+    pub bundled: bool,
+    /// Names of the columns.
+    pub columns: Columns,
+    /// Whether a text may have several classes, or none.
+    pub multi_label: bool,
+    /// Fraction of the training texts held out, class by class, where the set has no validation split.
+    pub validation: f64,
+}
+
+/// Which network, and where its weights come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Model whose encoder is the start (folder, Hub name); `null` for one from nothing.
+    pub pretrained: Option<String>,
+    /// Longest sequence in tokens; longer texts are cut.
+    pub max_length: usize,
+    /// From nothing: number of tokens that the tokenizer learns.
+    pub vocab_size: usize,
+    /// From nothing: features of a token.
+    pub hidden_size: usize,
+    /// From nothing: number of layers.
+    pub num_hidden_layers: usize,
+    /// From nothing: number of heads.
+    pub num_attention_heads: usize,
+}
+
+impl Recipe {
+    /// The recipe called `name`.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "debug" => Ok(Self::debug()),
+            "base" => Ok(Self::base()),
+            _ => Err(Error::unknown(
+                "recipe",
+                name,
+                RECIPES.iter().map(|recipe| recipe.name),
+            )),
+        }
+    }
+
+    /// `cargo xtask train nlp classify --recipe debug`: seconds on two cores.
+    pub fn debug() -> Self {
+        Self {
+            data: DataConfig {
+                bundled: true,
+                columns: Columns::default(),
+                multi_label: false,
+                validation: 0.1,
+            },
+            model: ModelConfig {
+                pretrained: None,
+                max_length: 48,
+                vocab_size: 1000,
+                hidden_size: 32,
+                num_hidden_layers: 1,
+                num_attention_heads: 2,
+            },
+            label_smoothing: 0.0,
+            fit: FitConfig {
+                epochs: 4,
+                batch_size: 32,
+                optimizer: OptimizerConfig {
+                    lr: 4e-3,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    warmup_epochs: 0.3,
+                    ..ScheduleConfig::default()
+                },
+                clip_norm: Some(1.0),
+                best_metric: Some(BestMetric::max("accuracy")),
+                ..FitConfig::default()
+            },
+        }
+    }
+
+    /// `cargo xtask train nlp classify --recipe base --data FOLDER [--model MODEL]`: the settings of the
+    /// BERT paper's fine-tuning (Devlin et al., 2019, A.3), with the rate that small models like.
+    pub fn base() -> Self {
+        let small = Self::debug();
+        Self {
+            data: DataConfig {
+                bundled: false,
+                ..small.data
+            },
+            model: ModelConfig {
+                pretrained: Some(super::super::embed::DEFAULT.into()),
+                max_length: 128,
+                ..small.model
+            },
+            fit: FitConfig {
+                epochs: 3,
+                optimizer: OptimizerConfig {
+                    lr: 5e-5,
+                    weight_decay: 0.01,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    name: ScheduleName::Linear,
+                    warmup_epochs: 0.3,
+                    ..ScheduleConfig::default()
+                },
+                ..small.fit
+            },
+            ..small
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! One file or folder a task.
+
+pub mod classify;
+pub mod embed;
+mod encoder;
+pub mod fill_mask;
+
+use panoply_core::Task;
+
+/// Every task of this pipeline, in the order in which they are listed.
+pub const ALL: &[&dyn Task] = &[&classify::Classify, &embed::Embed, &fill_mask::FillMask];
