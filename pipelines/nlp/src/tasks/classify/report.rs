@@ -52,7 +52,7 @@ pub(super) fn page(run: &Trained<'_>, context: &RunContext) -> Result<Report> {
         forward: observed.shapes,
         activations: observed.rows,
         loss: LossStage::of(name, formula, &training),
-        optimiser: OptimiserStage::of(fit),
+        optimiser: OptimiserStage::of(fit, &run.fitted.model)?,
         timing: Timing::of(&run.fitted.history, run.data.train.len()),
         training,
         ..Report::default()
