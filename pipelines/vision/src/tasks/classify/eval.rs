@@ -21,6 +21,10 @@ use std::path::Path;
 /// Names of the headline metrics, in the order in which [`Scores::metrics`] gives them.
 pub(super) const METRICS: [&str; 4] = ["accuracy", "top_5_accuracy", "log_loss", "ece"];
 
+/// What is expected of a model that answers with NaN: a negative running variance makes it do so,
+/// though every weight is finite.
+pub(super) const FINITE: &str = "a model whose weights and running statistics give finite logits";
+
 /// The metrics of one pass, as sums and counts.
 pub(super) struct Scores {
     matrix: ConfusionMatrix,
@@ -91,6 +95,13 @@ impl Scores {
     fn add(&mut self, backbone: &Backbone, batch: Batch, num_classes: usize) -> Result<usize> {
         let truth = &batch.classes;
         let probabilities = to_vec(softmax(backbone.forward(batch.images), 1))?;
+        if let Some(bad) = probabilities.iter().find(|p| !p.is_finite()) {
+            return Err(Error::input(
+                "the model",
+                format!("answers with a probability of {bad}"),
+                FINITE,
+            ));
+        }
         let rows: Vec<&[f32]> = probabilities.chunks(num_classes).collect();
         let predicted: Vec<usize> = rows.iter().map(|row| first_largest(row)).collect();
         let confidence: Vec<f32> = rows
@@ -235,4 +246,39 @@ fn present(scores: &Scores, labels: &[String]) -> Result<Artefact> {
         file_name: "confusion-matrix.svg".into(),
         bytes: svg.into_bytes(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::BackboneConfig;
+    use burn::{
+        module::Param,
+        tensor::{Int, Tensor},
+    };
+    use panoply_core::fit::Targets;
+
+    #[test]
+    fn a_model_that_answers_nan_is_wrong_input() {
+        let device = Device::flex();
+        let mut backbone = BackboneConfig::new("resnet_tiny", 2, 1)
+            .init(&device)
+            .unwrap();
+        let bias = Tensor::from_floats([f32::NAN, 0.0], &device);
+        backbone.pool_head_mut().fc.bias = Some(Param::from_tensor(bias));
+        let batch = Batch {
+            images: Tensor::ones([1, 1, 8, 8], &device),
+            targets: Targets::Classes(Tensor::<1, Int>::from_ints([0], &device)),
+            classes: vec![0],
+        };
+        let error = Scores::new(2)
+            .unwrap()
+            .add(&backbone, batch, 2)
+            .unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(
+            error.to_string().contains("a probability of NaN"),
+            "{error}"
+        );
+    }
 }

@@ -230,7 +230,7 @@ impl ClassifySession {
             return Err(Error::input(
                 &input.name,
                 format!("the model answers with a logit of {bad}"),
-                "a model whose weights and running statistics give finite logits",
+                eval::FINITE,
             ));
         }
         let mut table = vec![["", "label", "score"].map(String::from).to_vec()];
