@@ -4,9 +4,10 @@
 //! - [`open`], [`open_splits`] and [`open_for_eval`] recognise a labelled image set by what lies at a
 //!   path: class folders, an index of files (CSV or Parquet; feature `tables`), MNIST's IDX files,
 //!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
+//! - [`text`] reads segmented text: one sentence a line, words separated by white space.
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
-//! - [`bundled`] is a slice of Fashion-MNIST and a few photos, compiled into the program.
+//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD and a few photos, compiled into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
 //!
@@ -34,10 +35,12 @@ pub mod images;
 pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
+pub mod text;
 
 pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
 pub use panoply_core::{Error, Result};
 pub use split::{Split, stratified_holdout};
+pub use text::{SegmentedText, Sentence, TextSplits, open_text_for_eval, open_text_splits};
 
 /// Lower-case hexadecimal, as `sha256sum` prints it.
 pub(crate) fn hex(bytes: &[u8]) -> String {

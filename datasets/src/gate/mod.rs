@@ -1,11 +1,13 @@
 //! The data gate: what is wrong with a data set, before a model is trained on it.
 //!
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
-//! example names, serve text and tables as well. [`inspect`] fills one for image sets.
+//! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_text`] for segmented text.
 
 mod images;
+mod text;
 
 pub use images::{Checks, inspect, inspect_with};
+pub use text::inspect_text;
 
 use crate::{Error, Result};
 use panoply_core::report::GateSummary;
