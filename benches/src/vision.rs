@@ -9,7 +9,7 @@ use burn::{
 };
 use panoply_datasets::{bundled, image::decode};
 use panoply_vision::{
-    models::{Backbone, BackboneConfig},
+    models::{Backbone, BackboneConfig, ConvNet},
     preprocess::Preprocessing,
     tasks::classify::published_preprocessing,
 };

@@ -3,7 +3,7 @@
 //! `datasets/data/make.py` makes it out of published packages; `manifest.json` says where each file
 //! comes from and under which licence.
 
-use crate::{Columns, Error, ImageSet, LabelledTexts, Result, Split, images};
+use crate::{Columns, Error, ImageSet, LabelledTexts, Result, SegmentedText, Split, images};
 use serde::{Deserialize, Serialize};
 
 /// What the manifest says about one bundled file.
@@ -37,7 +37,7 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 14] = [
+static FILES: [(&str, &[u8]); 17] = [
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -70,6 +70,17 @@ static FILES: [(&str, &[u8]); 14] = [
     ("photos/chelsea.jpg", PHOTOS[0].1),
     ("photos/coffee.jpg", PHOTOS[1].1),
     ("photos/rocket.jpg", PHOTOS[2].1),
+    (
+        "ud-chinese-slice/LICENSE.txt",
+        data!("ud-chinese-slice/LICENSE.txt"),
+    ),
+    ("ud-chinese-slice/test.txt.gz", UD_CHINESE[1]),
+    ("ud-chinese-slice/train.txt.gz", UD_CHINESE[0]),
+];
+
+static UD_CHINESE: [&[u8]; 2] = [
+    data!("ud-chinese-slice/train.txt.gz"),
+    data!("ud-chinese-slice/test.txt.gz"),
 ];
 
 /// Origin, licence and sum of every bundled file.
@@ -146,4 +157,15 @@ pub fn fashion_mnist_slice(split: Split) -> Result<ImageSet> {
         part("labels-idx1"),
         fashion_mnist_classes(),
     )
+}
+
+/// A slice of UD Chinese GSD, segmented: 1,000 training and 200 test sentences.
+///
+/// # Errors
+/// None with the files as they are.
+pub fn ud_chinese_slice() -> Result<(SegmentedText, SegmentedText)> {
+    let open = |split: &str, bytes| {
+        SegmentedText::from_bytes(&format!("bundled:ud-chinese-slice/{split}"), bytes)
+    };
+    Ok((open("train", UD_CHINESE[0])?, open("test", UD_CHINESE[1])?))
 }

@@ -4,11 +4,12 @@
 //! - [`open`], [`open_splits`] and [`open_for_eval`] recognise a labelled image set by what lies at a
 //!   path: class folders, an index of files (CSV or Parquet; feature `tables`), MNIST's IDX files,
 //!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
+//! - [`segmented`] reads segmented text: one sentence a line, words separated by white space.
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
-//! - [`bundled`] is a slice of Fashion-MNIST, a few photos and messages in eight languages, compiled
-//!   into the program.
+//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD, a few photos and messages in eight
+//!   languages, compiled into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
 //!
@@ -34,6 +35,7 @@ pub mod gate;
 pub mod image;
 pub mod images;
 pub mod labelled;
+pub mod segmented;
 pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
@@ -41,6 +43,9 @@ mod tables;
 pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
 pub use labelled::{Columns, LabelledTexts, TextSplits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};
+pub use segmented::{
+    SegmentedSplits, SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits,
+};
 pub use split::{Split, stratified_holdout};
 
 /// Lower-case hexadecimal, as `sha256sum` prints it.

@@ -49,15 +49,11 @@ fn photo(folder: &Path, name: &str) -> String {
 fn lists_and_describes() {
     let dir = tempfile::tempdir().unwrap();
     let list = stdout(&panoply(dir.path(), &["list", "--json"]));
-    let tasks: Vec<Value> = list
+    let tasks = list
         .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert!(
-        tasks
-            .iter()
-            .any(|t| t["pipeline"] == "vision" && t["task"] == "classify")
-    );
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut tasks = tasks.map(|task| (task["pipeline"].clone(), task["task"].clone()));
+    assert!(tasks.any(|task| task == ("vision".into(), "classify".into())));
     let info = stdout(&panoply(dir.path(), &["info", "vision", "classify"]));
     assert!(
         info.contains("4652008") && info.contains("medium") && info.contains("debug"),
@@ -204,6 +200,16 @@ fn wrong_usage_is_one_line_that_helps() {
     );
     refuses(
         here,
+        &["run", "vision", "classify", "--set", "user_dict=x"],
+        &["unknown key 'user_dict'"],
+    );
+    refuses(
+        here,
+        &["run", "nlp", "segment", "--set", "user_dcit=x"],
+        &["did you mean 'user_dict'"],
+    );
+    refuses(
+        here,
         &["train", "vision", "classify", "--recipe", "finetune"],
         &["--data"],
     );
@@ -295,4 +301,25 @@ fn no_result_is_computed_that_could_not_be_kept() {
         &["model", "import", &file, "--arch", "resnet18", "--out", "m"],
         &["m: already holds a model", "a new folder"],
     );
+}
+
+#[test]
+fn a_setting_reaches_the_task() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("words.txt"), "在天\n").unwrap();
+    let words = |set: &[&str]| -> Value {
+        let run = ["run", "nlp", "segment", "--json", "--text", "我在天上"];
+        let output = panoply(dir.path(), &[&run[..], set].concat());
+        assert_eq!(output.status.code(), Some(0));
+        let line: Value = serde_json::from_str(stdout(&output).trim()).unwrap();
+        line["output"]["words"].clone()
+    };
+    let forced = words(&["--set", "user_dict=words.txt"]);
+    assert!(
+        forced.as_array().unwrap().contains(&"在天".into()),
+        "{forced}"
+    );
+    assert_ne!(words(&[]), forced);
+    let info = stdout(&panoply(dir.path(), &["info", "nlp", "segment"]));
+    assert!(info.contains("user_dict=null"), "{info}");
 }

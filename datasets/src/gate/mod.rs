@@ -1,13 +1,16 @@
 //! The data gate: what is wrong with a data set, before a model is trained on it.
 //!
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
-//! example names, serve text and tables as well. [`inspect`] fills one for image sets.
+//! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
+//! texts, [`inspect_segmented`] for segmented ones.
 
 mod images;
 mod labelled;
+mod segmented;
 
 pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
+pub use segmented::inspect_segmented;
 
 use crate::{Error, Result};
 use panoply_core::report::GateSummary;

@@ -1,7 +1,7 @@
 //! `panoply-nlp`: language, from raw text to a decoded answer.
 //!
 //! - [`preprocess`]: the tokenizer that travels with the weights; batches of tokens.
-//! - [`models`]: encoders of the BERT family and decoders that generate, in their published layouts.
+//! - [`models`]: encoders of the BERT family decoders that generate, in their published layouts; taggers.
 //! - [`tasks`]: what the command line offers, and the types behind it for library users.
 //!
 //! ```
@@ -26,6 +26,6 @@ use panoply_core::Pipeline;
 /// The pipeline.
 pub const PIPELINE: Pipeline = Pipeline {
     name: "nlp",
-    about: "language: embeddings, masked words, text classification",
+    about: "language: embeddings, masked words, text classification, word segmentation",
     tasks: tasks::ALL,
 };

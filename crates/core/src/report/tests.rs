@@ -1,6 +1,7 @@
 //! A report of a small made-up run: what is written, read back, and shown.
 
 use super::*;
+use crate::fit::FitConfig;
 use crate::fit::EpochRecord;
 use serde_json::json;
 

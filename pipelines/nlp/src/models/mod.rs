@@ -1,4 +1,4 @@
-//! The networks: encoders of the BERT family, and decoders that generate text.
+//! The networks: encoders of the BERT family, decoders that generate text, taggers.
 //!
 //! Each config reads and writes `config.json` in Hugging Face's spelling (`from_hf`, `to_hf`), each
 //! model has a `KEY_MAP` to the keys of the published weights. Token ids must be below the
@@ -10,5 +10,6 @@ pub mod gpt2;
 pub mod gpt_neo;
 mod hf_config;
 pub mod llama;
+pub mod tagger;
 
 pub use causal_lm::{CausalInput, CausalLm, CausalLmConfig};

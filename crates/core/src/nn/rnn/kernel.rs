@@ -98,7 +98,7 @@ fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
 }
 
 fn matrix(values: Vec<f32>, rows: usize, cols: usize) -> FloatTensor<Flex> {
-    Flex::float_from_data(TensorData::new(values, [rows, cols]), &Default::default())
+    FloatTensor::<Flex>::from_data(TensorData::new(values, [rows, cols]))
 }
 
 /// The matrix of one direction.
@@ -125,7 +125,7 @@ impl LstmOps for Flex {
             forward(shape, direction, gates, &weight, &lengths, packed);
         });
         let extents = [directions, seq, batch, PACKED * hidden];
-        Flex::float_from_data(TensorData::new(packed, extents), &Default::default())
+        FloatTensor::<Flex>::from_data(TensorData::new(packed, extents))
     }
 
     fn lstm_backward(
@@ -149,7 +149,7 @@ impl LstmOps for Flex {
                 backward(shape, direction, &states, &weight, &lengths, grad_gates);
             });
         let extents = [directions, seq, batch, 4 * hidden];
-        Flex::float_from_data(TensorData::new(grad_gates, extents), &Default::default())
+        FloatTensor::<Flex>::from_data(TensorData::new(grad_gates, extents))
     }
 
     fn lstm_weight_backward(
@@ -176,8 +176,7 @@ impl LstmOps for Flex {
             }
         }
         let extents = [directions, seq * batch, hidden];
-        let previous =
-            Flex::float_from_data(TensorData::new(previous, extents), &Default::default());
+        let previous = FloatTensor::<Flex>::from_data(TensorData::new(previous, extents));
         let grad_gates = grad_gates.reshape([directions, seq * batch, 4 * hidden].into());
         Flex::float_matmul(grad_gates.transpose(1, 2), previous)
     }
@@ -244,7 +243,7 @@ fn cell(z: &[f32], h: &mut [f32], c: &mut [f32], out: &mut [f32]) {
 }
 
 /// Inlined for each activation, so that each loop becomes vector code.
-#[inline(always)]
+#[inline]
 fn activate(out: &mut [f32], z: &[f32], activation: impl Fn(f32) -> f32) {
     out.iter_mut()
         .zip(z)
@@ -334,19 +333,19 @@ fn cell_backward(step: &Step<'_>, dh: &[f32], dc: &mut [f32], grad_gates: &mut [
     }
 }
 
-#[inline(always)]
+#[inline]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-#[inline(always)]
+#[inline]
 fn tanh(x: f32) -> f32 {
     2.0 / (1.0 + exp(-2.0 * x)) - 1.0
 }
 
 /// `e^x` to two units in the last place, without a branch or a call, so that loops over it become
 /// vector code: the range reduction and the minimax polynomial of Cephes' `expf` (Moshier).
-#[inline(always)]
+#[inline]
 fn exp(x: f32) -> f32 {
     /// `1.5 * 2^23`: adding it rounds to an integer, which then stands in the low bits.
     const MAGIC: f32 = 12_582_912.0;

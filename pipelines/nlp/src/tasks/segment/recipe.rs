@@ -1,0 +1,174 @@
+//! The recipes of `nlp segment`: typed configs, one function each.
+
+use super::characters::Preprocessing;
+use panoply_core::{
+    Error, RecipeInfo, Result,
+    fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig},
+};
+use serde::{Deserialize, Serialize};
+
+/// Names and summaries, in the order of `info`; the first is the default.
+pub const RECIPES: &[RecipeInfo] = &[
+    RecipeInfo {
+        name: "debug",
+        about: "a tiny tagger on the bundled slice of UD Chinese GSD (1,000 sentences), seconds: does everything work?",
+    },
+    RecipeInfo {
+        name: "base",
+        about: "BiLSTM-CRF over characters and bigrams; --data a segmented text or a folder with one for each split",
+    },
+    RecipeInfo {
+        name: "small",
+        about: "BiLSTM-CRF over characters alone, below a megabyte: the recipe of the bundled model; --data as for base",
+    },
+];
+
+/// Everything that decides what a run computes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Data.
+    pub data: DataConfig,
+    /// Model.
+    pub model: ModelConfig,
+    /// How text becomes characters.
+    pub preprocessing: Preprocessing,
+    /// The training loop.
+    pub fit: FitConfig,
+}
+
+/// Which text, and how it is split.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Train on the bundled slice of UD Chinese GSD unless `--data` names a data set.
+    pub bundled: bool,
+    /// Fraction of the training sentences held out where the set has no validation file.
+    pub validation: f64,
+}
+
+/// Which network; `--model` names one whose weights, sizes and vocabulary are the start instead.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Architecture name.
+    pub architecture: String,
+    /// Occurrences below which a character is unknown.
+    pub min_char_count: usize,
+    /// Occurrences below which a bigram is unknown; 0 for a network without bigrams.
+    pub min_bigram_count: usize,
+    /// Features of a character.
+    pub char_dim: usize,
+    /// Features of a bigram.
+    pub bigram_dim: usize,
+    /// Features of the hidden state in each direction.
+    pub hidden_size: usize,
+    /// Recurrent layers.
+    pub num_layers: usize,
+    /// Dropout on embeddings and hidden states.
+    pub dropout: f64,
+}
+
+impl Recipe {
+    /// The recipe called `name`.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "debug" => Ok(Self::debug()),
+            "base" => Ok(Self::base()),
+            "small" => Ok(Self::small()),
+            _ => Err(Error::unknown(
+                "recipe",
+                name,
+                RECIPES.iter().map(|recipe| recipe.name),
+            )),
+        }
+    }
+
+    /// `cargo xtask train nlp segment --recipe debug`: seconds on two cores.
+    pub fn debug() -> Self {
+        Self {
+            data: DataConfig {
+                bundled: true,
+                validation: 0.1,
+            },
+            model: ModelConfig {
+                architecture: "bilstm_crf".into(),
+                min_char_count: 1,
+                min_bigram_count: 2,
+                char_dim: 32,
+                bigram_dim: 8,
+                hidden_size: 32,
+                num_layers: 1,
+                dropout: 0.1,
+            },
+            preprocessing: Preprocessing::default(),
+            fit: FitConfig {
+                epochs: 3,
+                batch_size: 32,
+                optimizer: OptimizerConfig {
+                    lr: 1e-2,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    warmup_epochs: 0.3,
+                    ..ScheduleConfig::default()
+                },
+                clip_norm: Some(5.0),
+                best_metric: Some(BestMetric::max("f1")),
+                ..FitConfig::default()
+            },
+        }
+    }
+
+    /// `cargo xtask train nlp segment --recipe base --data FILE`.
+    pub fn base() -> Self {
+        let debug = Self::debug();
+        Self {
+            data: DataConfig {
+                bundled: false,
+                validation: 0.05,
+            },
+            model: ModelConfig {
+                min_bigram_count: 5,
+                char_dim: 64,
+                bigram_dim: 32,
+                hidden_size: 128,
+                dropout: 0.3,
+                ..debug.model
+            },
+            fit: FitConfig {
+                epochs: 8,
+                batch_size: 64,
+                optimizer: OptimizerConfig {
+                    lr: 2e-3,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    warmup_epochs: 0.2,
+                    ..ScheduleConfig::default()
+                },
+                checkpoint_every_steps: Some(500),
+                ..debug.fit
+            },
+            ..debug
+        }
+    }
+
+    /// `cargo xtask train nlp segment --recipe small --data FOLDER`.
+    pub fn small() -> Self {
+        let base = Self::base();
+        Self {
+            model: ModelConfig {
+                min_bigram_count: 0,
+                ..base.model
+            },
+            fit: FitConfig {
+                epochs: 20,
+                batch_size: 32,
+                checkpoint_every_steps: None,
+                ..base.fit
+            },
+            ..base
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Training by a recipe: data gate, loop, evaluation, model folder, report.
+
+use super::{
+    Segmenter,
+    characters::{TAGS, Vocabulary},
+    eval::Scores,
+    recipe::Recipe,
+    report::{self, Trained},
+    samples::{Pad, Supervised, Windows, pieces},
+    segmenter::{Parts, card},
+};
+use crate::models::tagger::{Tagger, TaggerConfig};
+use panoply_core::{
+    Error, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    fit::{Fitted, Run},
+    model_folder::{write_atomic, write_json},
+    recipe::apply_sets,
+    seed,
+    weights::SaveDtype,
+};
+use panoply_datasets::{
+    SegmentedSplits, SegmentedText, bundled,
+    gate::{self, GateReport},
+    open_segmented_splits,
+};
+use serde_json::json;
+use std::{path::Path, time::Instant};
+
+/// The data of a recipe: the bundled slice, or what `--data` names.
+fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<SegmentedSplits> {
+    let (holdout, seed) = (recipe.data.validation, recipe.fit.seed);
+    match data {
+        Some(path) => open_segmented_splits(path, holdout, seed),
+        None if recipe.data.bundled => {
+            let (train, test) = bundled::ud_chinese_slice()?;
+            let (train, valid) = train.holdout(holdout, seed)?;
+            Ok(SegmentedSplits {
+                train,
+                valid,
+                test: Some(test),
+            })
+        }
+        None => Err(Error::input(
+            "--data",
+            "missing; this recipe has no data of its own",
+            "a segmented text",
+        )),
+    }
+}
+
+fn inspect(splits: &SegmentedSplits) -> GateReport {
+    let mut others = vec![("valid", &splits.valid)];
+    others.extend(splits.test.as_ref().map(|test| ("test", test)));
+    gate::inspect_segmented(&splits.train, &others)
+}
+
+/// Runs the data gate on a data set as training would.
+pub(super) fn check_data(data: &Path) -> Result<Output> {
+    let found = inspect(&splits(&Recipe::base(), Some(data))?);
+    Ok(Output {
+        json: json!(found),
+        table: found.table(),
+        ..Output::default()
+    })
+}
+
+/// The network before training, with everything that goes with it.
+struct Start {
+    tagger: Tagger,
+    config: TaggerConfig,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    origin: String,
+    licence: String,
+}
+
+impl Start {
+    fn of(
+        recipe: Recipe,
+        request: &TrainRequest,
+        train: &SegmentedText,
+        context: &RunContext,
+    ) -> Result<Self> {
+        // The device's generator initialises the weights: the same seed, the same start.
+        context.device.seed(seed::derive(&[recipe.fit.seed]));
+        match &request.model {
+            Some(model) => Self::pretrained(recipe, model, context),
+            None => Self::scratch(recipe, train, context),
+        }
+    }
+
+    fn scratch(recipe: Recipe, train: &SegmentedText, context: &RunContext) -> Result<Self> {
+        recipe.preprocessing.check("preprocessing")?;
+        let model = &recipe.model;
+        let pieces = pieces(train, &recipe.preprocessing);
+        let texts = pieces.iter().map(|piece| piece.chars.as_slice());
+        let vocabulary = Vocabulary::of(texts, model.min_char_count, model.min_bigram_count);
+        let config = TaggerConfig {
+            architecture: model.architecture.clone(),
+            num_chars: vocabulary.num_chars(),
+            num_bigrams: vocabulary.num_bigrams(),
+            num_tags: TAGS.len(),
+            char_dim: model.char_dim,
+            bigram_dim: model.bigram_dim,
+            hidden_size: model.hidden_size,
+            num_layers: model.num_layers,
+            dropout: model.dropout,
+        };
+        Ok(Self {
+            tagger: config.init(&context.device)?,
+            config,
+            vocabulary,
+            origin: "trained from scratch".into(),
+            licence: "unknown".into(),
+            recipe,
+        })
+    }
+
+    /// Another model's weights, vocabulary and preprocessing.
+    fn pretrained(recipe: Recipe, model: &str, context: &RunContext) -> Result<Self> {
+        let base = Segmenter::open(model, context)?;
+        Ok(Self {
+            tagger: base.tagger,
+            config: base.config,
+            vocabulary: base.vocabulary,
+            origin: format!("fine-tuned from {model} ({})", base.card.origin),
+            licence: base.card.licence,
+            recipe: Recipe {
+                preprocessing: base.preprocessing,
+                ..recipe
+            },
+        })
+    }
+
+    /// A segmenter around a network of this run.
+    fn segmenter(
+        &self,
+        tagger: Tagger,
+        train: &SegmentedText,
+        context: &RunContext,
+    ) -> Result<Segmenter> {
+        let parts = Parts {
+            config: self.config.clone(),
+            preprocessing: self.recipe.preprocessing.clone(),
+            vocabulary: self.vocabulary.clone(),
+            words: train.vocabulary().into_iter().map(String::from).collect(),
+            card: card(&self.config, &self.licence, &self.origin),
+        };
+        Segmenter::new(parts, tagger, &context.device)
+    }
+}
+
+pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
+    let started = Instant::now();
+    let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
+    let data = splits(&recipe, request.data.as_deref())?;
+    let found = inspect(&data);
+    write_json(&request.out.join("data-gate.json"), &found)?;
+    found.refuse_unless(request.accept_data_issues)?;
+    let gate_secs = started.elapsed().as_secs_f64();
+
+    let start = Start::of(recipe, request, &data.train, context)?;
+    let samples = Windows::new(
+        &pieces(&data.train, &start.recipe.preprocessing),
+        &start.vocabulary,
+    );
+    let fitted = run_fit(&start, &data, &samples, request, context)?;
+    let mut segmenter = start.segmenter(fitted.model.tagger.clone(), &data.train, context)?;
+
+    let (scored, split) = data
+        .test
+        .as_ref()
+        .map_or((&data.valid, "valid"), |test| (test, "test"));
+    let scores = Scores::of(&segmenter, scored, context, None)?;
+    let metrics: Vec<(String, f64)> = scores
+        .metrics()?
+        .into_iter()
+        .map(|(name, value)| (format!("{split}_{name}"), value))
+        .collect();
+    let picture = scores.picture()?;
+    write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
+
+    segmenter.card.metrics = metrics.iter().cloned().collect();
+    segmenter.card.data_sha256 = Some(data.train.digest());
+    let folder = segmenter.save(&request.out.join("model"), SaveDtype::F32)?;
+    let trained = Trained {
+        recipe: &start.recipe,
+        request,
+        data: &data,
+        found: &found,
+        samples: &samples,
+        fitted: &fitted,
+        card: &segmenter.card,
+    };
+    let mut page = report::page(&trained, context)?;
+    page.metrics.clone_from(&metrics);
+    page.figures
+        .push(String::from_utf8_lossy(&picture.bytes).into_owned());
+    page.timing.part_secs.push(("data gate".into(), gate_secs));
+    page.timing.total_secs = started.elapsed().as_secs_f64();
+    let page = page.write(&request.out)?;
+    Ok(TrainOutcome {
+        model: folder.path().into(),
+        report: page,
+        metrics,
+        losses: fitted.history.losses,
+    })
+}
+
+fn run_fit(
+    start: &Start,
+    data: &SegmentedSplits,
+    samples: &Windows,
+    request: &TrainRequest,
+    context: &RunContext,
+) -> Result<Fitted<Supervised>> {
+    let mut validate = |model: &Supervised| {
+        let segmenter = start.segmenter(model.tagger.clone(), &data.train, context)?;
+        Scores::of(&segmenter, &data.valid, context, None)?.metrics()
+    };
+    let run = Run {
+        dir: request.out.clone(),
+        resume: request.resume,
+        recipe: json!(start.recipe),
+    };
+    let model = Supervised {
+        tagger: start.tagger.clone(),
+    };
+    fit::fit(
+        model,
+        &start.recipe.fit,
+        samples,
+        &Pad,
+        &mut validate,
+        &run,
+        context,
+    )
+}
