@@ -111,13 +111,12 @@ fn json_lines(location: &str, bytes: &[u8], columns: &Columns) -> Result<Vec<Cel
         let Value::Object(row) = row else {
             return Err(wrong("no object".into()));
         };
-        let (text, label) = match &found {
-            Some(names) => names,
-            None => {
-                let header: Vec<String> = row.keys().cloned().collect();
-                let [text, label] = columns.find(&header, location)?;
-                found.insert((header[text].clone(), header[label].clone()))
-            }
+        let (text, label) = if let Some(names) = &found {
+            names
+        } else {
+            let header: Vec<String> = row.keys().cloned().collect();
+            let [text, label] = columns.find(&header, location)?;
+            found.insert((header[text].clone(), header[label].clone()))
         };
         let cell = |value: Option<&Value>| match value {
             None | Some(Value::Null) => Ok(String::new()),

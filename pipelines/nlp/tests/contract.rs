@@ -9,8 +9,11 @@ fn every_task_keeps_the_contract() {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text/bert");
     assert!(!PIPELINE.tasks.is_empty());
     for task in PIPELINE.tasks {
+        // Half the epochs say as much about the contract as all.
+        let trains = !task.recipes().is_empty();
         let options = ContractOptions {
-            model: task.recipes().is_empty().then(|| tiny.clone()),
+            sets: trains.then(|| "fit.epochs=4".into()).into_iter().collect(),
+            model: (!trains).then(|| tiny.clone()),
             ..ContractOptions::default()
         };
         check_task(*task, &options).finish();
