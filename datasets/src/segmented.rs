@@ -327,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_holdout_is_seeded_and_keeps_equal_sentences_together() {
-        let lines: String = (0..50).map(|i| format!("字 {}\n", i % 25)).collect();
+        let lines: Vec<String> = (0..50).map(|i| format!("字 {}\n", i % 25)).collect();
+        let lines = lines.concat();
         let text = SegmentedText::from_bytes("x", lines.as_bytes()).unwrap();
         let (kept, held) = text.clone().holdout(0.2, 1).unwrap();
         assert_eq!((kept.len(), held.len()), (40, 10));

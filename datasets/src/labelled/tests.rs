@@ -103,10 +103,8 @@ fn a_folder_holds_splits() {
 
 #[test]
 fn equal_texts_stay_on_one_side() {
-    let mut content = "text,label\n".to_string();
-    for i in 0..40 {
-        content += &format!("text {},{}\n", i / 2, i % 2);
-    }
+    let row = |i: usize| format!("text {},{}\n", i / 2, i % 2);
+    let content: String = "text,label\n".to_string() + &(0..40).map(row).collect::<String>();
     let texts = open("x.csv", &content, &Columns::default()).unwrap();
     let (kept, held) = texts.holdout(0.25, 7).unwrap();
     assert_eq!(kept.len() + held.len(), 40);

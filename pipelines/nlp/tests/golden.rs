@@ -117,7 +117,7 @@ fn check_encoder(name: &str, bert: &Bert, head: impl Fn(Tensor<3>) -> Logits) {
         let numbers = padded.then_some(&numbers);
         let mut seen = Vec::new();
         let hidden = bert.walk(&input, &mut |name, x| {
-            seen.push((name.to_string(), x.clone()))
+            seen.push((name.to_string(), x.clone()));
         });
         for (place, x) in seen {
             check(&mut golden, &place, &x, numbers);
@@ -305,7 +305,7 @@ fn check_padding(name: &str, model: &CausalLm) {
         let mut found = vec![model.next(&prompt, &mut cache)];
         cache.reorder(&Tensor::from_ints(order, &device));
         for step in 0..3 {
-            let tokens = [next[0][step], next[1][step], next[2][step]];
+            let tokens = next.map(|row| row[step]);
             let tokens = Tensor::<1, Int>::from_ints(tokens, &device).reshape([3, 1]);
             found.push(model.next(&CausalInput::new(tokens), &mut cache));
         }

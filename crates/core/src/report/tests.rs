@@ -1,8 +1,8 @@
 //! A report of a small made-up run: what is written, read back, and shown.
 
 use super::*;
-use crate::fit::FitConfig;
 use crate::fit::EpochRecord;
+use crate::fit::FitConfig;
 use serde_json::json;
 
 const EVIL: &str = "<script>alert('x')</script> & \"y\"";
