@@ -289,7 +289,8 @@ fn check_cache(name: &str, model: &CausalLm) {
 fn check_padding(name: &str, model: &CausalLm) {
     let device = Device::flex();
     let rows: [&[i64]; 3] = [&[7, 30, 2, 9, 41], &[5, 6], &[11, 12, 13]];
-    let next = [[8, 3, 50], [9, 9, 4], [33, 2, 17]];
+    // What follows, a column a row of the batch.
+    let next: [[i64; 3]; 3] = [[8, 9, 33], [3, 9, 2], [50, 4, 17]];
     let order: [i64; 3] = [2, 0, 0];
     for left in [true, false] {
         let mut ids = [[0_i64; 5]; 3];
@@ -304,15 +305,15 @@ fn check_padding(name: &str, model: &CausalLm) {
             .mask(Tensor::from_data(real, &device));
         let mut found = vec![model.next(&prompt, &mut cache)];
         cache.reorder(&Tensor::from_ints(order, &device));
-        for step in 0..3 {
-            let tokens = next.map(|row| row[step]);
+        for tokens in next {
             let tokens = Tensor::<1, Int>::from_ints(tokens, &device).reshape([3, 1]);
             found.push(model.next(&CausalInput::new(tokens), &mut cache));
         }
         for (step, found) in found.into_iter().enumerate() {
             for row in 0..3 {
                 let source = if step == 0 { row } else { order[row] as usize };
-                let alone = [rows[source], &next[row][..step]].concat();
+                let mut alone = rows[source].to_vec();
+                alone.extend(next[..step].iter().map(|tokens| tokens[row]));
                 let alone = Tensor::<1, Int>::from_ints(alone.as_slice(), &device).unsqueeze();
                 let expected = model.next(&CausalInput::new(alone), &mut model.cache(8));
                 let difference = largest(found.clone().narrow(0, row, 1) - expected);
