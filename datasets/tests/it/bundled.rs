@@ -51,6 +51,15 @@ fn the_manifest_lists_every_file_and_no_other() {
 }
 
 #[test]
+fn the_text_is_clean() {
+    let (train, test) = bundled::ud_chinese_slice().unwrap();
+    assert_eq!((train.len(), test.len()), (1000, 200));
+    assert_eq!(train.sentences()[0].words[..3], ["看似", "简单", ","]);
+    let report = gate::inspect_segmented(&train, &[("test", &test)]);
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
 fn photos_decode() {
     let sizes: Vec<_> = bundled::photos()
         .iter()

@@ -26,7 +26,8 @@ fn json<T: DeserializeOwned>(name: &str, text: &str) -> Result<T> {
 
 /// The bundled model on `device`.
 pub(super) fn open(device: &Device) -> Result<Segmenter> {
-    let vocabulary = Vocabulary::parse(BUNDLED, file!(include_str, "vocab.txt"), None)?;
+    let bigrams = file!(include_str, "bigrams.txt");
+    let vocabulary = Vocabulary::parse(BUNDLED, file!(include_str, "vocab.txt"), Some(bigrams))?;
     let words = file!(include_str, "words.txt").lines();
     let parts = Parts {
         config: json("config", file!(include_str, "config.json"))?,

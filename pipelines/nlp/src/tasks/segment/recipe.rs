@@ -4,6 +4,7 @@ use super::characters::Preprocessing;
 use panoply_core::{
     Error, RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig},
+    weights::SaveDtype,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ pub const RECIPES: &[RecipeInfo] = &[
     },
     RecipeInfo {
         name: "small",
-        about: "BiLSTM-CRF over characters alone, below a megabyte: the recipe of the bundled model; --data as for base",
+        about: "a BiLSTM-CRF of less than a megabyte, the recipe of the bundled model; --data as for base",
     },
 ];
 
@@ -33,6 +34,8 @@ pub struct Recipe {
     pub model: ModelConfig,
     /// How text becomes characters.
     pub preprocessing: Preprocessing,
+    /// Element type of the weights in the model folder.
+    pub dtype: SaveDtype,
     /// The training loop.
     pub fit: FitConfig,
 }
@@ -102,6 +105,7 @@ impl Recipe {
                 dropout: 0.1,
             },
             preprocessing: Preprocessing::default(),
+            dtype: SaveDtype::F32,
             fit: FitConfig {
                 epochs: 3,
                 batch_size: 32,
@@ -129,11 +133,11 @@ impl Recipe {
                 validation: 0.05,
             },
             model: ModelConfig {
-                min_bigram_count: 5,
+                min_bigram_count: 3,
                 char_dim: 64,
-                bigram_dim: 32,
-                hidden_size: 128,
-                dropout: 0.3,
+                bigram_dim: 48,
+                hidden_size: 160,
+                dropout: 0.4,
                 ..debug.model
             },
             fit: FitConfig {
@@ -159,11 +163,14 @@ impl Recipe {
         let base = Self::base();
         Self {
             model: ModelConfig {
-                min_bigram_count: 0,
+                char_dim: 48,
+                bigram_dim: 16,
+                hidden_size: 96,
                 ..base.model
             },
+            dtype: SaveDtype::F16,
             fit: FitConfig {
-                epochs: 20,
+                epochs: 15,
                 batch_size: 32,
                 checkpoint_every_steps: None,
                 ..base.fit

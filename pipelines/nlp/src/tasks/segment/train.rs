@@ -16,7 +16,6 @@ use panoply_core::{
     model_folder::{write_atomic, write_json},
     recipe::apply_sets,
     seed,
-    weights::SaveDtype,
 };
 use panoply_datasets::{
     SegmentedSplits, SegmentedText, bundled,
@@ -182,7 +181,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
     segmenter.card.metrics = metrics.iter().cloned().collect();
     segmenter.card.data_sha256 = Some(data.train.digest());
-    let folder = segmenter.save(&request.out.join("model"), SaveDtype::F32)?;
+    let folder = segmenter.save(&request.out.join("model"), start.recipe.dtype)?;
     let trained = Trained {
         recipe: &start.recipe,
         request,
