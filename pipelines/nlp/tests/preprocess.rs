@@ -1,5 +1,10 @@
 //! Tokens equal those of transformers' fast tokenizers, to the character.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
+
 use panoply_core::{ModelFolder, Result};
 use panoply_nlp::{
     models::bert::BertConfig,

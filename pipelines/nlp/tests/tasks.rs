@@ -1,5 +1,10 @@
 //! From raw text to the decoded answer, beside transformers' pipelines on tiny models.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
+
 use panoply_core::{Input, Payload, PredictOptions, Predictor, RunContext, Task};
 use panoply_nlp::tasks::{
     classify::TextClassifier,

@@ -202,11 +202,11 @@ impl TextTokenizer {
 
     /// As [`encode`](Self::encode), without the warning: for training texts, seen in every epoch.
     pub fn encode_quietly(&self, name: &str, text: &str) -> Result<Encoded> {
-        self.check_not_empty(name, text)?;
+        check_not_empty(name, text)?;
         let mut end = PREFIX_BYTES;
         let (encoded, shortened) = loop {
             let part = prefix(text, end);
-            let encoded = self.run(&self.inner, name, part)?;
+            let encoded = run(&self.inner, name, part)?;
             if part.len() == text.len() || encoded.truncated {
                 break (encoded, part.len() < text.len());
             }
@@ -239,7 +239,7 @@ impl TextTokenizer {
         stride: usize,
     ) -> Result<Vec<Encoded>> {
         for text in [Some(text), second].into_iter().flatten() {
-            self.check_not_empty(name, text)?;
+            check_not_empty(name, text)?;
         }
         let strategy = match second {
             Some(_) => TruncationStrategy::OnlySecond,
@@ -270,33 +270,9 @@ impl TextTokenizer {
     /// # Errors
     /// A text is empty.
     pub fn encode_pair(&self, name: &str, text: &str, second: &str) -> Result<Encoded> {
-        self.check_not_empty(name, text)?;
-        self.check_not_empty(name, second)?;
-        self.run(&self.inner, name, (text, second))
-    }
-
-    fn check_not_empty(&self, name: &str, text: &str) -> Result<()> {
-        if text.is_empty() {
-            return Err(Error::input(
-                name,
-                "an empty text",
-                "at least one character",
-            ));
-        }
-        Ok(())
-    }
-
-    fn run<'s>(
-        &self,
-        inner: &Tokenizer,
-        name: &str,
-        input: impl Into<tokenizers::EncodeInput<'s>>,
-    ) -> Result<Encoded> {
-        let encoding = inner.encode_char_offsets(input, true);
-        let failed = |e: tokenizers::Error| {
-            Error::input(name, e.to_string(), "a text that the tokenizer can cut")
-        };
-        Ok(Encoded::of(&encoding.map_err(failed)?))
+        check_not_empty(name, text)?;
+        check_not_empty(name, second)?;
+        run(&self.inner, name, (text, second))
     }
 
     /// The text of tokens.
@@ -318,6 +294,29 @@ impl TextTokenizer {
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
+}
+
+fn check_not_empty(name: &str, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::input(
+            name,
+            "an empty text",
+            "at least one character",
+        ));
+    }
+    Ok(())
+}
+
+fn run<'s>(
+    inner: &Tokenizer,
+    name: &str,
+    input: impl Into<tokenizers::EncodeInput<'s>>,
+) -> Result<Encoded> {
+    let encoding = inner.encode_char_offsets(input, true);
+    let failed = |e: tokenizers::Error| {
+        Error::input(name, e.to_string(), "a text that the tokenizer can cut")
+    };
+    Ok(Encoded::of(&encoding.map_err(failed)?))
 }
 
 fn truncation(max_length: usize, stride: usize) -> TruncationParams {
