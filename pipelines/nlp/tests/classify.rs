@@ -1,6 +1,9 @@
 //! Training and scoring on tables of texts, one class a text and several.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
 
 use panoply_core::{Predictor, RunContext, Task, TrainOutcome, TrainRequest};
 use panoply_nlp::tasks::classify::{Classify, TextClassifier};

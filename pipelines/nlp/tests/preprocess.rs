@@ -1,6 +1,9 @@
 //! Tokens equal those of transformers' fast tokenizers, to the character.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
 
 use panoply_core::{ModelFolder, Result};
 use panoply_nlp::{

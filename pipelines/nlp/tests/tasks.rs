@@ -1,6 +1,9 @@
 //! From raw text to the decoded answer, beside transformers' pipelines on tiny models.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
 
 use panoply_core::{Input, Payload, PredictOptions, Predictor, RunContext, Task};
 use panoply_nlp::tasks::{

@@ -296,6 +296,29 @@ impl TextTokenizer {
     }
 }
 
+fn check_not_empty(name: &str, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::input(
+            name,
+            "an empty text",
+            "at least one character",
+        ));
+    }
+    Ok(())
+}
+
+fn run<'s>(
+    inner: &Tokenizer,
+    name: &str,
+    input: impl Into<tokenizers::EncodeInput<'s>>,
+) -> Result<Encoded> {
+    let encoding = inner.encode_char_offsets(input, true);
+    let failed = |e: tokenizers::Error| {
+        Error::input(name, e.to_string(), "a text that the tokenizer can cut")
+    };
+    Ok(Encoded::of(&encoding.map_err(failed)?))
+}
+
 fn truncation(max_length: usize, stride: usize) -> TruncationParams {
     TruncationParams {
         direction: TruncationDirection::Right,

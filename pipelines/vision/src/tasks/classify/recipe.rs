@@ -164,8 +164,9 @@ impl Recipe {
                 random_crop_padding: 2,
                 ..AugmentConfig::default()
             },
+            label_smoothing: 0.1,
             fit: FitConfig {
-                epochs: 12,
+                epochs: 8,
                 batch_size: 128,
                 optimizer: OptimizerConfig {
                     lr: 4e-3,
