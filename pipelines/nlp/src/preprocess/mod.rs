@@ -378,29 +378,6 @@ pub fn real_tokens(batch: &[&Encoded], longest: usize, device: &Device) -> Tenso
     Tensor::from_data(TensorData::new(real, [batch.len(), longest]), device)
 }
 
-fn check_not_empty(name: &str, text: &str) -> Result<()> {
-    if text.is_empty() {
-        return Err(Error::input(
-            name,
-            "an empty text",
-            "at least one character",
-        ));
-    }
-    Ok(())
-}
-
-fn run<'s>(
-    tokenizer: &Tokenizer,
-    name: &str,
-    input: impl Into<tokenizers::EncodeInput<'s>>,
-) -> Result<Encoded> {
-    let encoding = tokenizer.encode_char_offsets(input, true);
-    let failed = |e: tokenizers::Error| {
-        Error::input(name, e.to_string(), "a text that the tokenizer can cut")
-    };
-    Ok(Encoded::of(&encoding.map_err(failed)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
