@@ -16,7 +16,7 @@ pub enum Variant {
     DistilBert,
 }
 
-/// Configuration of [`Bert`] and its heads; fields are called as in BERT's `config.json`.
+/// Configuration of [`Bert`](super::Bert) and its heads; fields are called as in BERT's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BertConfig {
     /// Which member of the family.
