@@ -6,7 +6,12 @@ use panoply_core::{
     Error, Result, RunContext, Task, device, guard, progress::Interrupt, recipe::apply_sets,
 };
 use serde_json::Value;
-use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// One neural engine, six domains: run, train, evaluate and explain published models.
 #[derive(Parser, Debug)]
@@ -280,6 +285,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A log file wants no colours.
+        .with_ansi(std::io::stderr().is_terminal())
         .try_init();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
