@@ -13,7 +13,7 @@ pub use labelled::inspect_labelled;
 pub use segmented::inspect_segmented;
 
 use crate::{Error, Result};
-use panoply_core::report::GateSummary;
+use panoply_core::{Output, report::GateSummary};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -292,6 +292,15 @@ impl GateReport {
             num_errors: self.at(Level::Error).count(),
             num_warnings: self.at(Level::Warning).count(),
             findings: self.findings.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The report as the answer of `data check`.
+    pub fn to_output(&self) -> Output {
+        Output {
+            json: serde_json::json!(self),
+            table: self.table(),
+            ..Output::default()
         }
     }
 

@@ -11,7 +11,7 @@ use burn::{
 };
 use panoply_core::weights::{self, KeyMap, SaveDtype};
 use panoply_nlp::models::{
-    CausalInput, CausalLm, CausalLmConfig,
+    CausalInput, CausalLm, CausalLmConfig, Decoder,
     bert::{self, Bert, BertConfig, EncoderInput},
     gpt_neo::GptNeoConfig,
     gpt2::Gpt2Config,

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Bool, Device, Gradients, Tensor},
 };
 use panoply_nlp::models::{
-    CausalInput, CausalLmConfig,
+    CausalInput, CausalLmConfig, Decoder,
     bert::{BertConfig, EncoderInput, Variant},
     gpt_neo::GptNeoConfig,
     gpt2::Gpt2Config,

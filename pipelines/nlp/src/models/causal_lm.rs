@@ -1,10 +1,11 @@
 //! What the decoders take, and any of them chosen by `config.json` at run time.
 
 use super::{
-    gpt_neo::{self, GptNeo, GptNeoConfig},
-    gpt2::{self, Gpt2, Gpt2Config},
+    Decoder, Visit,
+    gpt_neo::{GptNeo, GptNeoConfig},
+    gpt2::{Gpt2, Gpt2Config},
     hf_config::{HfConfig, wrong},
-    llama::{self, Llama, LlamaConfig},
+    llama::{Llama, LlamaConfig},
 };
 use burn::{
     module::Module,
@@ -12,7 +13,7 @@ use burn::{
 };
 use panoply_core::{
     Result,
-    nn::KvCache,
+    nn::{CausalContext, KvCache},
     weights::{self, KeyMap, LoadReport, SaveDtype},
 };
 use serde_json::Value;
@@ -43,11 +44,11 @@ impl CausalInput {
 /// Configuration of any of the decoders.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CausalLmConfig {
-    /// [`gpt2`]
+    /// [`gpt2`](super::gpt2)
     Gpt2(Gpt2Config),
-    /// [`gpt_neo`]
+    /// [`gpt_neo`](super::gpt_neo)
     GptNeo(GptNeoConfig),
-    /// [`llama`]
+    /// [`llama`](super::llama)
     Llama(LlamaConfig),
 }
 
@@ -108,72 +109,20 @@ impl CausalLmConfig {
 /// Keys in weight files are those of the network itself; the variant's name is not part of them.
 #[derive(Module, Debug)]
 pub enum CausalLm {
-    /// [`gpt2`]
+    /// [`gpt2`](super::gpt2)
     Gpt2(Gpt2),
-    /// [`gpt_neo`]
+    /// [`gpt_neo`](super::gpt_neo)
     GptNeo(GptNeo),
-    /// [`llama`]
+    /// [`llama`](super::llama)
     Llama(Llama),
 }
 
 impl CausalLm {
-    /// Logits of the token after each token; appends the tokens to `cache`, if there is one.
-    ///
-    /// # Shapes
-    /// - output: `[batch, seq, vocab_size]`
-    pub fn forward(&self, input: &CausalInput, cache: Option<&mut KvCache>) -> Tensor<3> {
+    fn net(&self) -> &dyn Decoder {
         match self {
-            Self::Gpt2(m) => m.forward(input, cache),
-            Self::GptNeo(m) => m.forward(input, cache),
-            Self::Llama(m) => m.forward(input, cache),
-        }
-    }
-
-    /// Logits of the token after each row's last one: a step of generation.
-    ///
-    /// # Shapes
-    /// - output: `[batch, vocab_size]`
-    pub fn next(&self, input: &CausalInput, cache: &mut KvCache) -> Tensor<2> {
-        match self {
-            Self::Gpt2(m) => m.next(input, cache),
-            Self::GptNeo(m) => m.next(input, cache),
-            Self::Llama(m) => m.next(input, cache),
-        }
-    }
-
-    /// Hidden states after the last norm; shows `visit` the output of the embeddings
-    /// (`embeddings`), of each layer and of the last norm, by the published names.
-    ///
-    /// # Shapes
-    /// - output: `[batch, seq, hidden_size]`
-    pub fn walk(
-        &self,
-        input: &CausalInput,
-        cache: Option<&mut KvCache>,
-        visit: &mut dyn FnMut(&str, &Tensor<3>),
-    ) -> Tensor<3> {
-        match self {
-            Self::Gpt2(m) => m.walk(input, cache, visit),
-            Self::GptNeo(m) => m.walk(input, cache, visit),
-            Self::Llama(m) => m.walk(input, cache, visit),
-        }
-    }
-
-    /// An empty cache with room for `capacity` tokens a row.
-    pub fn cache(&self, capacity: usize) -> KvCache {
-        match self {
-            Self::Gpt2(m) => m.cache(capacity),
-            Self::GptNeo(m) => m.cache(capacity),
-            Self::Llama(m) => m.cache(capacity),
-        }
-    }
-
-    /// Keys of the published weights.
-    pub fn key_map(&self) -> &'static KeyMap {
-        match self {
-            Self::Gpt2(_) => &gpt2::KEY_MAP,
-            Self::GptNeo(_) => &gpt_neo::KEY_MAP,
-            Self::Llama(_) => &llama::KEY_MAP,
+            Self::Gpt2(m) => m,
+            Self::GptNeo(m) => m,
+            Self::Llama(m) => m,
         }
     }
 
@@ -186,5 +135,28 @@ impl CausalLm {
     /// Saves the weights as safetensors that `transformers` loads.
     pub fn save(&self, path: &Path, dtype: SaveDtype) -> Result<()> {
         weights::save(self, path, self.key_map(), dtype)
+    }
+}
+
+impl Decoder for CausalLm {
+    fn key_map(&self) -> &'static KeyMap {
+        self.net().key_map()
+    }
+
+    fn num_layers(&self) -> usize {
+        self.net().num_layers()
+    }
+
+    fn run(
+        &self,
+        input: &CausalInput,
+        cache: Option<&mut KvCache>,
+        visit: &mut Visit<'_>,
+    ) -> (Tensor<3>, CausalContext) {
+        self.net().run(input, cache, visit)
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.net().head(hidden)
     }
 }

@@ -16,7 +16,7 @@
 //! [`gpt3_13b`]: Gpt2Config::gpt3_13b
 
 use super::{
-    CausalInput,
+    CausalInput, Decoder, Visit,
     hf_config::{HfConfig, activation_name, check_heads},
 };
 use burn::{
@@ -326,57 +326,25 @@ pub struct Gpt2 {
     transformer: Transformer,
 }
 
-impl Gpt2 {
-    /// Logits of the token after each token; appends the tokens to `cache`, if there is one.
-    ///
-    /// # Shapes
-    /// - output: `[batch, seq, vocab_size]`
-    pub fn forward(&self, input: &CausalInput, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.head(self.walk(input, cache, &mut |_, _| ()))
+impl Decoder for Gpt2 {
+    fn key_map(&self) -> &'static KeyMap {
+        &KEY_MAP
     }
 
-    /// Logits of the token after each row's last one: a step of generation.
-    ///
-    /// # Shapes
-    /// - output: `[batch, vocab_size]`
-    pub fn next(&self, input: &CausalInput, cache: &mut KvCache) -> Tensor<2> {
-        let (hidden, context) = self.run(input, Some(cache), &mut |_, _| ());
-        self.head(context.last(hidden))
+    fn num_layers(&self) -> usize {
+        self.transformer.h.len()
     }
 
-    /// Logits of hidden states.
-    ///
-    /// # Shapes
-    /// - `hidden`: `[.., n_embd]`
-    /// - output: `[.., vocab_size]`
-    pub fn head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
         ops::tied_linear(hidden, self.transformer.wte.weight.val(), None)
     }
 
-    /// Hidden states after the last norm; shows `visit` the output of the embeddings
-    /// (`embeddings`), of each layer (`h.0`, ...) and of the last norm (`ln_f`) on the way.
-    ///
-    /// # Shapes
-    /// - output: `[batch, seq, n_embd]`
-    pub fn walk(
-        &self,
-        input: &CausalInput,
-        cache: Option<&mut KvCache>,
-        visit: &mut dyn FnMut(&str, &Tensor<3>),
-    ) -> Tensor<3> {
-        self.run(input, cache, visit).0
-    }
-
-    /// An empty cache with room for `capacity` tokens a row.
-    pub fn cache(&self, capacity: usize) -> KvCache {
-        KvCache::new(self.transformer.h.len(), capacity)
-    }
-
+    /// Stages: `embeddings`, the layers (`h.0`, ...), `ln_f`.
     fn run(
         &self,
         input: &CausalInput,
         mut cache: Option<&mut KvCache>,
-        visit: &mut dyn FnMut(&str, &Tensor<3>),
+        visit: &mut Visit<'_>,
     ) -> (Tensor<3>, CausalContext) {
         let t = &self.transformer;
         let (ids, device) = (input.ids.clone(), input.ids.device());

@@ -8,7 +8,7 @@
 //! linear interpolation is implemented; another one is refused by name.
 
 use super::{
-    CausalInput,
+    CausalInput, Decoder, Visit,
     hf_config::{HfConfig, activation_name, check_heads, wrong},
 };
 use burn::{
@@ -345,60 +345,28 @@ pub struct Llama {
     lm_head: Option<Linear>,
 }
 
-impl Llama {
-    /// Logits of the token after each token; appends the tokens to `cache`, if there is one.
-    ///
-    /// # Shapes
-    /// - output: `[batch, seq, vocab_size]`
-    pub fn forward(&self, input: &CausalInput, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.head(self.walk(input, cache, &mut |_, _| ()))
+impl Decoder for Llama {
+    fn key_map(&self) -> &'static KeyMap {
+        &KEY_MAP
     }
 
-    /// Logits of the token after each row's last one: a step of generation.
-    ///
-    /// # Shapes
-    /// - output: `[batch, vocab_size]`
-    pub fn next(&self, input: &CausalInput, cache: &mut KvCache) -> Tensor<2> {
-        let (hidden, context) = self.run(input, Some(cache), &mut |_, _| ());
-        self.head(context.last(hidden))
+    fn num_layers(&self) -> usize {
+        self.model.layers.len()
     }
 
-    /// Logits of hidden states.
-    ///
-    /// # Shapes
-    /// - `hidden`: `[.., hidden_size]`
-    /// - output: `[.., vocab_size]`
-    pub fn head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
         match &self.lm_head {
             Some(lm_head) => ops::linear_act(hidden, lm_head, Activation::Identity),
             None => ops::tied_linear(hidden, self.model.embed_tokens.weight.val(), None),
         }
     }
 
-    /// Hidden states after the last norm; shows `visit` the output of the embeddings
-    /// (`embeddings`), of each layer (`layers.0`, ...) and of the last norm (`norm`) on the way.
-    ///
-    /// # Shapes
-    /// - output: `[batch, seq, hidden_size]`
-    pub fn walk(
-        &self,
-        input: &CausalInput,
-        cache: Option<&mut KvCache>,
-        visit: &mut dyn FnMut(&str, &Tensor<3>),
-    ) -> Tensor<3> {
-        self.run(input, cache, visit).0
-    }
-
-    /// An empty cache with room for `capacity` tokens a row.
-    pub fn cache(&self, capacity: usize) -> KvCache {
-        KvCache::new(self.model.layers.len(), capacity)
-    }
-
+    /// Stages: `embeddings`, the layers (`layers.0`, ...), `norm`.
     fn run(
         &self,
         input: &CausalInput,
         mut cache: Option<&mut KvCache>,
-        visit: &mut dyn FnMut(&str, &Tensor<3>),
+        visit: &mut Visit<'_>,
     ) -> (Tensor<3>, CausalContext) {
         let t = &self.model;
         let (ids, device) = (input.ids.clone(), input.ids.device());

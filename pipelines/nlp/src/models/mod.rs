@@ -6,6 +6,7 @@
 
 pub mod bert;
 mod causal_lm;
+mod decoder;
 pub mod gpt2;
 pub mod gpt_neo;
 mod hf_config;
@@ -13,3 +14,4 @@ pub mod llama;
 pub mod tagger;
 
 pub use causal_lm::{CausalInput, CausalLm, CausalLmConfig};
+pub use decoder::{Decoder, Visit};

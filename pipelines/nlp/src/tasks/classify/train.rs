@@ -52,12 +52,7 @@ fn inspect(splits: &TextSplits, multi_label: bool) -> GateReport {
 
 /// Runs the data gate on a data set as training would.
 pub(super) fn check_data(data: &Path) -> Result<Output> {
-    let found = inspect(&splits(&Recipe::base(), Some(data))?, false);
-    Ok(Output {
-        json: json!(found),
-        table: found.table(),
-        ..Output::default()
-    })
+    Ok(inspect(&splits(&Recipe::base(), Some(data))?, false).to_output())
 }
 
 /// The data without what the gate found unusable, once the user has accepted that.

@@ -55,12 +55,7 @@ fn inspect(splits: &SegmentedSplits) -> GateReport {
 
 /// Runs the data gate on a data set as training would.
 pub(super) fn check_data(data: &Path) -> Result<Output> {
-    let found = inspect(&splits(&Recipe::base(), Some(data))?);
-    Ok(Output {
-        json: json!(found),
-        table: found.table(),
-        ..Output::default()
-    })
+    Ok(inspect(&splits(&Recipe::base(), Some(data))?).to_output())
 }
 
 /// The network before training, with everything that goes with it.

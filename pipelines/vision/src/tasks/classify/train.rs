@@ -66,12 +66,7 @@ fn inspect(splits: &Splits) -> GateReport {
 
 /// Runs the data gate on a data set as training would.
 pub(super) fn check_data(data: &Path) -> Result<Output> {
-    let found = inspect(&splits(&Recipe::finetune(), Some(data))?);
-    Ok(Output {
-        json: json!(found),
-        table: found.table(),
-        ..Output::default()
-    })
+    Ok(inspect(&splits(&Recipe::finetune(), Some(data))?).to_output())
 }
 
 /// The data without what the gate found unusable, once the user has accepted that.
