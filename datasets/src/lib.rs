@@ -40,13 +40,11 @@ pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
 
-pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
-pub use labelled::{Columns, LabelledTexts, TextSplits, open_texts_for_eval};
+pub use images::{ImageSet, Layout, detect, open, open_for_eval, open_splits};
+pub use labelled::{Columns, LabelledTexts, open_text_splits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};
-pub use segmented::{
-    SegmentedSplits, SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits,
-};
-pub use split::{Split, stratified_holdout};
+pub use segmented::{SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits};
+pub use split::{Split, Splits, stratified_holdout};
 
 /// Lower-case hexadecimal, as `sha256sum` prints it.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -4,7 +4,7 @@
 //! UTF-8 and empty lines are remembered for the gate ([`crate::gate::inspect_segmented`]) and are no
 //! samples.
 
-use crate::{Error, Result, Split, hex, stratified_holdout};
+use crate::{Error, Result, Split, Splits, hex, stratified_holdout};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::{
@@ -189,17 +189,6 @@ impl SegmentedText {
     }
 }
 
-/// A data set of segmented text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentedSplits {
-    /// What the weights are fitted to.
-    pub train: SegmentedText,
-    /// What chooses among checkpoints.
-    pub valid: SegmentedText,
-    /// What is looked at once, if there is such a file.
-    pub test: Option<SegmentedText>,
-}
-
 /// Opens a training file, or a folder with a file for each split (`train.txt`, `dev.txt.gz`,
 /// `pku_test_gold.utf8`, …: one of the parts of its name is a name of a split; files with `words` in
 /// their name are word lists). Without a validation file `holdout` of the training sentences are
@@ -207,11 +196,19 @@ pub struct SegmentedSplits {
 ///
 /// # Errors
 /// No training file, two files of one split, or a file that cannot be read.
-pub fn open_segmented_splits(path: &Path, holdout: f64, seed: u64) -> Result<SegmentedSplits> {
+pub fn open_segmented_splits(
+    path: &Path,
+    holdout: f64,
+    seed: u64,
+) -> Result<Splits<SegmentedText>> {
     if path.is_file() {
         let (train, valid) = SegmentedText::open(path)?.holdout(holdout, seed)?;
-        let test = None;
-        return Ok(SegmentedSplits { train, valid, test });
+        return Ok(Splits {
+            train,
+            valid,
+            is_held_out: true,
+            test: None,
+        });
     }
     let files = split_files(path)?;
     let open = |split| files.get(&split).map(|f| SegmentedText::open(f));
@@ -219,12 +216,19 @@ pub fn open_segmented_splits(path: &Path, holdout: f64, seed: u64) -> Result<Seg
         let what = "no training file in it";
         Err(Error::input(path.display().to_string(), what, "train.txt"))
     })?;
-    let (train, valid) = match open(Split::Valid) {
-        Some(valid) => (train, valid?),
+    let valid = open(Split::Valid).transpose()?;
+    let is_held_out = valid.is_none();
+    let (train, valid) = match valid {
+        Some(valid) => (train, valid),
         None => train.holdout(holdout, seed)?,
     };
     let test = open(Split::Test).transpose()?;
-    Ok(SegmentedSplits { train, valid, test })
+    Ok(Splits {
+        train,
+        valid,
+        is_held_out,
+        test,
+    })
 }
 
 /// Opens a file, or of a folder the test file, else the validation file, else the training file.

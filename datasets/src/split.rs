@@ -62,6 +62,54 @@ impl FromStr for Split {
     }
 }
 
+/// The parts of a data set that a training needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splits<T> {
+    /// What the weights are fitted to.
+    pub train: T,
+    /// What chooses among checkpoints and settings.
+    pub valid: T,
+    /// Whether `valid` was held out of the training part, for want of its own.
+    pub is_held_out: bool,
+    /// What is looked at once, if there is such a part.
+    pub test: Option<T>,
+}
+
+impl<T> Splits<T> {
+    /// Every part under its name, in the order train, valid, test.
+    pub fn parts(&self) -> impl Iterator<Item = (Split, &T)> {
+        let fixed = [(Split::Train, &self.train), (Split::Valid, &self.valid)];
+        fixed
+            .into_iter()
+            .chain(self.test.iter().map(|test| (Split::Test, test)))
+    }
+
+    /// The parts beside the training part, as the gate takes them.
+    pub fn others(&self) -> Vec<(&'static str, &T)> {
+        let others = self.parts().skip(1);
+        others.map(|(split, part)| (split.name(), part)).collect()
+    }
+
+    /// What the trained model is scored on: the test part, else the validation part.
+    pub fn scored(&self) -> (Split, &T) {
+        match &self.test {
+            Some(test) => (Split::Test, test),
+            None => (Split::Valid, &self.valid),
+        }
+    }
+
+    /// Each part changed by `change`, which also sees its name.
+    #[must_use]
+    pub fn map<U>(self, mut change: impl FnMut(Split, T) -> U) -> Splits<U> {
+        Splits {
+            train: change(Split::Train, self.train),
+            valid: change(Split::Valid, self.valid),
+            is_held_out: self.is_held_out,
+            test: self.test.map(|test| change(Split::Test, test)),
+        }
+    }
+}
+
 /// Holds out `fraction` of the rows of each class and returns `(kept, held out)`, both ascending.
 ///
 /// Which rows is a function of `seed` and the row numbers alone. A class with at least two units

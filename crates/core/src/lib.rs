@@ -21,12 +21,13 @@ pub mod recipe;
 pub mod report;
 pub mod seed;
 pub mod task;
+pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result, guard};
 pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
-    Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
-    PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
-    answer_batch,
+    Artefact, DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
+    PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, answer_batch,
 };
+pub use train::{Conclusion, TrainOutcome, TrainRequest};

@@ -1,7 +1,7 @@
 //! The few types at the edge between the engine's tasks and whoever calls them: the command line,
 //! the server, the benches and the contract tests.
 
-use crate::{Error, ModelCard, Result, guard, progress::Interrupt};
+use crate::{Error, ModelCard, Result, TrainOutcome, TrainRequest, guard, progress::Interrupt};
 use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -287,36 +287,13 @@ impl RunContext {
     }
 }
 
-/// `train …`.
-#[derive(Clone, Debug)]
-pub struct TrainRequest {
-    /// Recipe name.
-    pub recipe: String,
-    /// `a.b=v` edits of the recipe.
-    pub sets: Vec<String>,
-    /// Data set, if the recipe needs or allows another than its own.
-    pub data: Option<PathBuf>,
-    /// Model folder to start from.
-    pub model: Option<String>,
-    /// Run folder to make.
-    pub out: PathBuf,
-    /// Run folder to go on with.
-    pub resume: bool,
-    /// Train although the data gate found errors.
-    pub accept_data_issues: bool,
-}
-
-/// What a training run left behind.
-#[derive(Clone, Debug)]
-pub struct TrainOutcome {
-    /// The model folder with the best weights.
-    pub model: PathBuf,
-    /// The HTML report.
-    pub report: PathBuf,
-    /// Final validation metrics, in the order of the report.
-    pub metrics: Vec<(String, f64)>,
-    /// Training loss of each optimiser step.
-    pub losses: Vec<f64>,
+/// What the data gate found.
+#[derive(Debug, Default)]
+pub struct DataCheck {
+    /// The findings.
+    pub output: Output,
+    /// Why a training would refuse the data; `None` if it would not.
+    pub refusal: Option<Error>,
 }
 
 /// What an evaluation found.
@@ -409,7 +386,7 @@ pub trait Task: Sync {
     }
 
     /// Runs the data gate on a data set and says what it found.
-    fn check_data(&self, _data: &Path, _context: &RunContext) -> Result<Output> {
+    fn check_data(&self, _data: &Path, _context: &RunContext) -> Result<DataCheck> {
         Err(Error::Unsupported {
             task: self.name().into(),
             verb: "data check",

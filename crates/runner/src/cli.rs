@@ -267,10 +267,10 @@ pub(crate) enum ModelVerb {
         #[arg(long)]
         offline: bool,
     },
-    /// Describe a model folder.
+    /// Describe a model.
     Info {
-        /// Model folder.
-        model: PathBuf,
+        /// Model folder, bundled name, or name of a fetched Hub model.
+        model: String,
         /// One JSON object.
         #[arg(long)]
         json: bool,

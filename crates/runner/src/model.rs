@@ -2,7 +2,7 @@
 
 use crate::{PIPELINES, pipeline, print};
 use panoply_core::{
-    Error, ModelCard, ModelFolder, Result, Task, guard,
+    Error, ModelCard, ModelFolder, Result, RunContext, Task, guard,
     hub::{self, Hub},
 };
 use serde_json::json;
@@ -60,8 +60,29 @@ pub(crate) fn pull(name: &str, offline: bool) -> Result<()> {
     print::line(&folder.display().to_string())
 }
 
-pub(crate) fn info(model: &Path, json: bool) -> Result<()> {
-    let folder = ModelFolder::open(model)?;
+/// A folder, a bundled model, or a Hub model that has been fetched: `info` fetches nothing.
+pub(crate) fn info(model: &str, json: bool) -> Result<()> {
+    let tasks = || PIPELINES.iter().flat_map(|pipeline| pipeline.tasks.iter());
+    let bundled = tasks().find(|task| task.default_model() == model);
+    if bundled.is_none() && !model.contains('/') && !Path::new(model).exists() {
+        let known = tasks().map(|task| task.default_model());
+        return Err(Error::unknown("model", model, known.chain(["a folder"])));
+    }
+    let name = bundled.map_or("", |task| task.default_model());
+    let folder = match (hub::find(model, name, hub::COMPANIONS, true)?, bundled) {
+        (Some(folder), _) => folder,
+        (None, None) => return Err(Error::input(model, "no model", "a folder or a name")),
+        (None, Some(task)) => {
+            let open = || task.open(model, &RunContext::cpu());
+            let session = guard("opening the model", open)?;
+            let card = session.card();
+            return if json {
+                print::line(&json!(card).to_string())
+            } else {
+                describe(card)
+            };
+        }
+    };
     match folder.card()? {
         Some(card) if json => print::line(&json!(card).to_string()),
         Some(card) => describe(&card),

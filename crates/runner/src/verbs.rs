@@ -251,25 +251,7 @@ impl Failures {
 
 pub(crate) fn train(args: &TrainArgs) -> Result<()> {
     let task = find(&args.which)?;
-    let first = task.recipes().first().map(|recipe| recipe.name);
-    let recipe = args.recipe.as_deref().or(first).unwrap_or_default();
-    if !task.recipes().iter().any(|known| known.name == recipe) {
-        return Err(Error::unknown(
-            "recipe",
-            recipe,
-            task.recipes().iter().map(|r| r.name),
-        ));
-    }
-    let out = args.resume.clone().or_else(|| args.out.clone());
-    let request = TrainRequest {
-        recipe: recipe.into(),
-        sets: args.sets.clone(),
-        data: args.data.clone(),
-        model: args.model.clone(),
-        out: out.unwrap_or_else(|| default_out(&args.which, &format!("-{recipe}"))),
-        resume: args.resume.is_some(),
-        accept_data_issues: args.accept_data_issues,
-    };
+    let request = train_request(args, task)?;
     let context = args.place.context(Value::Null)?;
     let outcome = guard("training", || task.train(&request, &context))?;
     let metrics: Map<String, Value> = outcome
@@ -286,6 +268,43 @@ pub(crate) fn train(args: &TrainArgs) -> Result<()> {
     }
     print::line(&format!("  model   {}", outcome.model.display()))?;
     print::line(&format!("  report  {}", outcome.report.display()))
+}
+
+/// What the arguments ask for. A run that goes on needs to be told nothing again; what is said
+/// anyway is added to what its folder remembers.
+fn train_request(args: &TrainArgs, task: &dyn Task) -> Result<TrainRequest> {
+    let before = match &args.resume {
+        Some(dir) => TrainRequest::of_run(dir)?,
+        None => None,
+    };
+    let first = task.recipes().first().map(|recipe| recipe.name.to_string());
+    let remembered = before.as_ref().map(|request| request.recipe.clone());
+    let recipe = args.recipe.clone().or(remembered).or(first);
+    let recipe = recipe.unwrap_or_default();
+    if !task.recipes().iter().any(|known| known.name == recipe) {
+        let known = task.recipes().iter().map(|r| r.name);
+        return Err(Error::unknown("recipe", &recipe, known));
+    }
+    let out = args.resume.clone().or_else(|| args.out.clone());
+    let out = out.unwrap_or_else(|| default_out(&args.which, &format!("-{recipe}")));
+    let before = before.unwrap_or(TrainRequest {
+        recipe: recipe.clone(),
+        sets: Vec::new(),
+        data: None,
+        model: None,
+        out: out.clone(),
+        resume: args.resume.is_some(),
+        accept_data_issues: false,
+    });
+    Ok(TrainRequest {
+        recipe,
+        sets: [before.sets, args.sets.clone()].concat(),
+        data: args.data.clone().or(before.data),
+        model: args.model.clone().or(before.model),
+        out,
+        resume: before.resume,
+        accept_data_issues: args.accept_data_issues || before.accept_data_issues,
+    })
 }
 
 pub(crate) fn eval(args: &EvalArgs) -> Result<()> {
@@ -385,12 +404,13 @@ pub(crate) fn data_list(json: bool) -> Result<()> {
 
 pub(crate) fn data_check(which: &Which, data: &Path, json: bool) -> Result<()> {
     let task = find(which)?;
-    let output = guard("checking data", || {
+    let found = guard("checking data", || {
         task.check_data(data, &RunContext::cpu())
     })?;
     if json {
-        print::line(&output.json.to_string())
+        print::line(&found.output.json.to_string())?;
     } else {
-        print::table(&output.table)
+        print::table(&found.output.table)?;
     }
+    found.refusal.map_or(Ok(()), Err)
 }

@@ -55,6 +55,8 @@ fn lists_and_describes() {
     let mut tasks = tasks.map(|task| (task["pipeline"].clone(), task["task"].clone()));
     assert!(tasks.any(|task| task == ("vision".into(), "classify".into())));
     let info = stdout(&panoply(dir.path(), &["info", "vision", "classify"]));
+    let model = panoply(dir.path(), &["model", "info", "efficientnet-lite0"]);
+    assert!(stdout(&model).contains("4652008"));
     assert!(
         info.contains("4652008") && info.contains("medium") && info.contains("debug"),
         "{info}"
@@ -228,7 +230,7 @@ fn wrong_usage_is_one_line_that_helps() {
     refuses(
         here,
         &["model", "info", "nowhere"],
-        &["nowhere", "no such folder"],
+        &["unknown model 'nowhere'", "a folder", "efficientnet-lite0"],
     );
 }
 
@@ -274,6 +276,51 @@ fn a_refusal_leaves_nothing_behind() {
     refuse(&["--out", "r"], &["already holds a checkpoint", "--resume"]);
     let kept = std::fs::read_to_string(here.join("r/data-gate.json")).unwrap();
     assert_eq!(kept, "of the first run");
+}
+
+#[test]
+fn the_gate_decides_the_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = ["data", "check", "nlp", "segment", "a.txt"];
+    std::fs::write(
+        dir.path().join("a.txt"),
+        "今天 天气 很 好\n我们 去 公园\n".repeat(20),
+    )
+    .unwrap();
+    let good = panoply(dir.path(), &check);
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    std::fs::write(dir.path().join("a.txt"), b"\xff\xfe\n\xff\xff\n").unwrap();
+    let bad = panoply(dir.path(), &check);
+    assert_eq!(bad.status.code(), Some(2), "{bad:?}");
+}
+
+#[test]
+fn a_run_remembers_what_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = |args: &[&str]| {
+        let verb = ["train", "nlp", "segment", "--json"];
+        let output = panoply(dir.path(), &[&verb, args].concat());
+        let error = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        serde_json::from_str::<Value>(stdout(&output).trim()).unwrap()
+    };
+    std::fs::write(
+        dir.path().join("a.txt"),
+        "今天 天气 很 好\n我们 去 公园\n你 好\n".repeat(9),
+    )
+    .unwrap();
+    let data = [
+        "--data",
+        "a.txt",
+        "--set",
+        "fit.epochs=1",
+        "--set",
+        "model.hidden_size=8",
+    ];
+    let first = train(&[&["--out", "r", "--accept-data-issues"], &data[..]].concat());
+    // Without recipe, data and edits: had they been forgotten, the run would not be the same one.
+    let again = train(&["--resume", "r"]);
+    assert_eq!(first["metrics"], again["metrics"]);
 }
 
 #[test]

@@ -13,7 +13,9 @@ pub use labelled::inspect_labelled;
 pub use segmented::inspect_segmented;
 
 use crate::{Error, Result};
-use panoply_core::{Output, report::GateSummary};
+use panoply_core::{
+    DataCheck, Output, TrainRequest, model_folder::write_json, report::GateSummary,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -267,6 +269,13 @@ impl GateReport {
         found.map_or(&[], |summary| &summary.unusable)
     }
 
+    /// Leaves the report in the run folder as `data-gate.json`, and refuses to train on errors
+    /// unless the request accepts them.
+    pub fn admit(&self, request: &TrainRequest) -> Result<()> {
+        write_json(&request.out.join("data-gate.json"), self)?;
+        self.refuse_unless(request.accept_data_issues)
+    }
+
     /// [`Error::Data`] if there are errors, unless the user accepts them.
     pub fn refuse_unless(&self, accept: bool) -> Result<()> {
         /// More would hide the first.
@@ -296,11 +305,14 @@ impl GateReport {
     }
 
     /// The report as the answer of `data check`.
-    pub fn to_output(&self) -> Output {
-        Output {
-            json: serde_json::json!(self),
-            table: self.table(),
-            ..Output::default()
+    pub fn to_check(&self) -> DataCheck {
+        DataCheck {
+            output: Output {
+                json: serde_json::json!(self),
+                table: self.table(),
+                ..Output::default()
+            },
+            refusal: self.refuse_unless(false).err(),
         }
     }
 

@@ -6,7 +6,7 @@ mod idx;
 mod index;
 mod open;
 
-pub use open::{Found, Splits, detect, open, open_for_eval, open_splits};
+pub use open::{Found, detect, open, open_for_eval, open_splits};
 
 pub(crate) use idx::from_parts as idx_from_parts;
 

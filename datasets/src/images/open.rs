@@ -1,7 +1,7 @@
 //! Which layout lies at a path, and which of its splits to take.
 
 use super::{ImageSet, Layout, cifar, folder, idx, index};
-use crate::{Error, Result, Split};
+use crate::{Error, Result, Split, Splits};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -194,22 +194,9 @@ pub fn open(path: &Path, split: Split) -> Result<ImageSet> {
     detect(path)?.load(split)
 }
 
-/// What training needs of a data set.
-#[derive(Clone, Debug)]
-pub struct Splits {
-    /// What the weights are fitted to.
-    pub train: ImageSet,
-    /// What chooses the checkpoint.
-    pub valid: ImageSet,
-    /// Whether `valid` was held out of the training set, for want of its own.
-    pub is_held_out: bool,
-    /// The test split, if there is one.
-    pub test: Option<ImageSet>,
-}
-
 /// Reads all splits of the data set at `path`; without a validation split, `holdout` of each class of
 /// the training set, chosen by `seed`, becomes it ([`ImageSet::holdout`]).
-pub fn open_splits(path: &Path, holdout: f64, seed: u64) -> Result<Splits> {
+pub fn open_splits(path: &Path, holdout: f64, seed: u64) -> Result<Splits<ImageSet>> {
     let found = detect(path)?;
     let splits = found.splits();
     let train = found.load(Split::Train)?;

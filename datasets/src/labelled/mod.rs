@@ -6,7 +6,7 @@
 
 mod read;
 
-use crate::{Error, Result, Split, hex, stratified_holdout};
+use crate::{Error, Result, Split, Splits, hex, stratified_holdout};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -280,42 +280,40 @@ fn index_of(classes: &[String]) -> BTreeMap<&str, usize> {
     numbered.map(|(i, class)| (class.as_str(), i)).collect()
 }
 
-/// A data set for training.
-#[derive(Clone, Debug)]
-pub struct TextSplits {
-    /// What the weights are fitted to.
-    pub train: LabelledTexts,
-    /// What chooses among checkpoints, with the classes of `train`.
-    pub valid: LabelledTexts,
-    /// What is looked at once, with the classes of `train`.
-    pub test: Option<LabelledTexts>,
-}
-
-impl TextSplits {
-    /// Reads one table, or a folder of tables called after their splits (`train.csv`, `dev.csv`,
-    /// `test.csv`; any usual names). Without a validation split, `holdout` of the training texts
-    /// become one.
-    pub fn open(path: &Path, columns: &Columns, holdout: f64, seed: u64) -> Result<Self> {
-        let mut files = files(path)?;
-        let train = files.remove(&Split::Train).ok_or_else(|| {
-            let expected = "a table called train, such as train.csv";
-            Error::input(path.display().to_string(), "no training texts", expected)
-        })?;
-        let train = LabelledTexts::open(&train, columns)?;
-        let mut other = |split: Split| -> Result<Option<LabelledTexts>> {
-            let Some(file) = files.remove(&split) else {
-                return Ok(None);
-            };
-            let texts = LabelledTexts::open(&file, columns)?;
-            texts.relabelled(train.classes()).map(Some)
+/// Reads one table, or a folder of tables called after their splits (`train.csv`, `dev.csv`,
+/// `test.csv`; any usual names), with the classes of the training part. Without a validation split,
+/// `holdout` of the training texts become one.
+pub fn open_text_splits(
+    path: &Path,
+    columns: &Columns,
+    holdout: f64,
+    seed: u64,
+) -> Result<Splits<LabelledTexts>> {
+    let mut files = files(path)?;
+    let train = files.remove(&Split::Train).ok_or_else(|| {
+        let expected = "a table called train, such as train.csv";
+        Error::input(path.display().to_string(), "no training texts", expected)
+    })?;
+    let train = LabelledTexts::open(&train, columns)?;
+    let mut other = |split: Split| -> Result<Option<LabelledTexts>> {
+        let Some(file) = files.remove(&split) else {
+            return Ok(None);
         };
-        let (valid, test) = (other(Split::Valid)?, other(Split::Test)?);
-        let (train, valid) = match valid {
-            Some(valid) => (train, valid),
-            None => train.holdout(holdout, seed)?,
-        };
-        Ok(Self { train, valid, test })
-    }
+        let texts = LabelledTexts::open(&file, columns)?;
+        texts.relabelled(train.classes()).map(Some)
+    };
+    let (valid, test) = (other(Split::Valid)?, other(Split::Test)?);
+    let is_held_out = valid.is_none();
+    let (train, valid) = match valid {
+        Some(valid) => (train, valid),
+        None => train.holdout(holdout, seed)?,
+    };
+    Ok(Splits {
+        train,
+        valid,
+        is_held_out,
+        test,
+    })
 }
 
 /// Reads the texts of a data set that a model is scored on: the table, or of a folder the test split,

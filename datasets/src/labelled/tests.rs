@@ -85,7 +85,7 @@ fn a_folder_holds_splits() {
     write(dir.path(), "train.csv", "text,label\na,x\nb,y\n");
     write(dir.path(), "dev.csv", "text,label\nc,y\n");
     write(dir.path(), "readme.txt", "");
-    let open = || TextSplits::open(dir.path(), &Columns::default(), 0.5, 1);
+    let open = || open_text_splits(dir.path(), &Columns::default(), 0.5, 1);
     let splits = open().unwrap();
     assert_eq!((splits.train.len(), splits.valid.len()), (2, 1));
     assert!(splits.test.is_none());

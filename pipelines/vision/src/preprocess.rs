@@ -64,6 +64,30 @@ impl Preprocessing {
         }
     }
 
+    /// The same for an input of `size` by `size` pixels: the resize keeps its proportion to the crop,
+    /// filter and constants stay, for they belong to the weights.
+    #[must_use]
+    pub fn at_size(self, size: u32) -> Self {
+        let scaled = |side: u32, crop: u32| {
+            let side = f64::from(side) / f64::from(crop.max(1)) * f64::from(size);
+            (side.round() as u32).clamp(size, MAX_SIDE)
+        };
+        let resize = match self.resize {
+            Resize::ShortSide(side) => {
+                Resize::ShortSide(scaled(side, self.crop.0.min(self.crop.1)))
+            }
+            Resize::Exact { width, height } => Resize::Exact {
+                width: scaled(width, self.crop.0),
+                height: scaled(height, self.crop.1),
+            },
+        };
+        Self {
+            resize,
+            crop: (size, size),
+            ..self
+        }
+    }
+
     /// Channels, height and width of the network's input.
     pub fn shape(&self) -> [usize; 3] {
         [self.mean.len(), self.crop.1 as usize, self.crop.0 as usize]
@@ -432,6 +456,26 @@ mod tests {
         assert_eq!(read(&json!(ours)).unwrap(), ours);
         let grey = Preprocessing::square(28, 1);
         assert_eq!(read(&json!(grey)).unwrap(), grey);
+    }
+
+    #[test]
+    fn another_size_keeps_proportion_and_constants() {
+        let published = Preprocessing {
+            resize: Resize::ShortSide(256),
+            mean: vec![0.485, 0.456, 0.406],
+            ..Preprocessing::square(224, 3)
+        };
+        let half = published.clone().at_size(112);
+        let expected = Preprocessing {
+            resize: Resize::ShortSide(128),
+            crop: (112, 112),
+            ..published
+        };
+        assert_eq!(half, expected);
+        assert_eq!(
+            Preprocessing::square(28, 1).at_size(32),
+            Preprocessing::square(32, 1)
+        );
     }
 
     #[test]

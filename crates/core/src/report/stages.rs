@@ -1,8 +1,8 @@
 //! Stages that every task fills in the same way.
 
 use super::{
-    ActivationRow, GroupRow, OptimiserStage, RunStage, StageShape, Timing, peak_memory_bytes,
-    versions,
+    ActivationRow, GroupRow, OptimiserStage, RunStage, SplitRow, StageShape, Timing,
+    peak_memory_bytes, versions,
 };
 use crate::{
     ModelCard, Result, RunContext, TrainRequest,
@@ -12,6 +12,18 @@ use crate::{
 use burn::{module::Module, tensor::Tensor};
 use serde::Serialize;
 use serde_json::json;
+
+impl SplitRow {
+    /// A split of `num_samples` samples, with how many each class has.
+    pub fn of(name: &str, num_samples: usize, classes: &[String], counts: Vec<usize>) -> Self {
+        let counts = counts.into_iter().map(|n| n as u64);
+        Self {
+            name: name.into(),
+            num_samples,
+            classes: classes.iter().cloned().zip(counts).collect(),
+        }
+    }
+}
 
 impl RunStage {
     /// The run that made the model of `card` by `recipe`, the whole config after `--set`.

@@ -23,7 +23,7 @@ pub use recipe::{DataConfig, ModelConfig, RECIPES, Recipe};
 use super::encoder::{by_length, examples};
 use crate::preprocess::Encoded;
 use panoply_core::{
-    Error, Evaluation, Input, InputKind, ModelCard, ModelFolder, Output, PredictOptions,
+    DataCheck, Error, Evaluation, Input, InputKind, ModelCard, ModelFolder, Output, PredictOptions,
     RecipeInfo, Result, RunContext, Session, Task, TrainOutcome, TrainRequest,
     task::answer_batch,
     weights::{self, SaveDtype},
@@ -88,7 +88,7 @@ impl Task for Classify {
         eval::eval(&TextClassifier::open(model, context)?, data, batch, context)
     }
 
-    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<Output> {
+    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<DataCheck> {
         train::check_data(data)
     }
 

@@ -10,7 +10,7 @@ use panoply_core::{
         SplitRow, Timing,
     },
 };
-use panoply_datasets::{LabelledTexts, TextSplits, gate::GateReport};
+use panoply_datasets::{LabelledTexts, Split, Splits, gate::GateReport};
 
 /// Texts whose way through the network is shown.
 const OBSERVED: usize = 8;
@@ -19,7 +19,7 @@ const OBSERVED: usize = 8;
 pub(super) struct Trained<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) request: &'a TrainRequest,
-    pub(super) data: &'a TextSplits,
+    pub(super) data: &'a Splits<LabelledTexts>,
     pub(super) found: &'a GateReport,
     pub(super) start: &'a Start,
     pub(super) fitted: &'a Fitted<Supervised>,
@@ -60,25 +60,18 @@ pub(super) fn page(run: &Trained<'_>, context: &RunContext) -> Result<Report> {
 }
 
 fn data_stage(run: &Trained<'_>) -> DataStage {
-    let split = |name: &str, texts: &LabelledTexts| SplitRow {
-        name: name.into(),
-        num_samples: texts.len(),
-        classes: texts
-            .classes()
-            .iter()
-            .cloned()
-            .zip(texts.class_counts().into_iter().map(|n| n as u64))
-            .collect(),
+    let row = |(split, part): (Split, &LabelledTexts)| {
+        SplitRow::of(
+            split.name(),
+            part.len(),
+            part.classes(),
+            part.class_counts(),
+        )
     };
-    let mut splits = vec![
-        split("train", &run.data.train),
-        split("valid", &run.data.valid),
-    ];
-    splits.extend(run.data.test.as_ref().map(|test| split("test", test)));
     DataStage {
         source: run.data.train.location().into(),
         sha256: run.card.data_sha256.clone().unwrap_or_default(),
-        splits,
+        splits: run.data.parts().map(row).collect(),
         gate: run.found.summary(),
     }
 }

@@ -13,28 +13,32 @@ use crate::{
     tasks::encoder::{EncoderFolder, architecture},
 };
 use panoply_core::{
-    Error, ModelCard, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    Conclusion, DataCheck, Error, ModelCard, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
-    model_folder::{write_atomic, write_json},
     recipe::apply_sets,
     seed, weights,
 };
 use panoply_datasets::{
-    Split, TextSplits, bundled,
+    LabelledTexts, Split, Splits, bundled,
     gate::{self, GateReport},
+    open_text_splits,
 };
-use serde_json::json;
 use std::{path::Path, time::Instant};
 
 /// The data of a recipe: the bundled messages, or what `--data` names.
-fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<TextSplits> {
+fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits<LabelledTexts>> {
     let (holdout, seed) = (recipe.data.validation, recipe.fit.seed);
     match data {
-        Some(path) => TextSplits::open(path, &recipe.data.columns, holdout, seed),
+        Some(path) => open_text_splits(path, &recipe.data.columns, holdout, seed),
         None if recipe.data.bundled => {
             let (train, valid) = bundled::languages(Split::Train)?.holdout(holdout, seed)?;
             let test = Some(bundled::languages(Split::Test)?);
-            Ok(TextSplits { train, valid, test })
+            Ok(Splits {
+                train,
+                valid,
+                is_held_out: true,
+                test,
+            })
         }
         None => Err(Error::input(
             "--data",
@@ -44,34 +48,18 @@ fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<TextSplits> {
     }
 }
 
-fn inspect(splits: &TextSplits, multi_label: bool) -> GateReport {
-    let mut others = vec![("valid", &splits.valid)];
-    others.extend(splits.test.as_ref().map(|test| ("test", test)));
-    gate::inspect_labelled(&splits.train, &others, multi_label)
+fn inspect(splits: &Splits<LabelledTexts>, multi_label: bool) -> GateReport {
+    gate::inspect_labelled(&splits.train, &splits.others(), multi_label)
 }
 
 /// Runs the data gate on a data set as training would.
-pub(super) fn check_data(data: &Path) -> Result<Output> {
-    Ok(inspect(&splits(&Recipe::base(), Some(data))?, false).to_output())
-}
-
-/// The data without what the gate found unusable, once the user has accepted that.
-fn usable(splits: TextSplits, found: &GateReport) -> TextSplits {
-    TextSplits {
-        train: splits.train.without(found.unusable("train")),
-        valid: splits.valid.without(found.unusable("valid")),
-        test: splits.test.map(|test| test.without(found.unusable("test"))),
-    }
+pub(super) fn check_data(data: &Path) -> Result<DataCheck> {
+    Ok(inspect(&splits(&Recipe::base(), Some(data))?, false).to_check())
 }
 
 /// Refuses texts with several classes where each must have one.
-fn check_labels(splits: &TextSplits, multi_label: bool) -> Result<()> {
-    let parts = [
-        Some(&splits.train),
-        Some(&splits.valid),
-        splits.test.as_ref(),
-    ];
-    for texts in parts.into_iter().flatten() {
+fn check_labels(splits: &Splits<LabelledTexts>, multi_label: bool) -> Result<()> {
+    for (_, texts) in splits.parts() {
         let several = (0..texts.len()).find(|&row| texts.labels(row).len() > 1);
         if let Some(row) = several.filter(|_| !multi_label) {
             let what = format!("{} classes", texts.labels(row).len());
@@ -95,7 +83,7 @@ impl Start {
     fn of(
         recipe: &Recipe,
         request: &TrainRequest,
-        data: &TextSplits,
+        data: &Splits<LabelledTexts>,
         context: &RunContext,
     ) -> Result<Self> {
         // The device's generator initialises the weights: the same seed, the same start.
@@ -107,7 +95,11 @@ impl Start {
     }
 
     /// A network from nothing, and a tokenizer learnt from the training texts.
-    fn scratch(recipe: &Recipe, data: &TextSplits, context: &RunContext) -> Result<Self> {
+    fn scratch(
+        recipe: &Recipe,
+        data: &Splits<LabelledTexts>,
+        context: &RunContext,
+    ) -> Result<Self> {
         let model = &recipe.model;
         let texts = (0..data.train.len()).map(|row| data.train.text(row));
         let tokenizer = TextTokenizer::train(texts, model.vocab_size, model.max_length)?;
@@ -148,7 +140,7 @@ impl Start {
     fn pretrained(
         model: &str,
         recipe: &Recipe,
-        data: &TextSplits,
+        data: &Splits<LabelledTexts>,
         context: &RunContext,
     ) -> Result<Self> {
         let mut found = EncoderFolder::find(model, context)?;
@@ -180,11 +172,11 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
     let multi_label = recipe.data.multi_label;
     let data = splits(&recipe, request.data.as_deref())?;
+    let run = request.begin(&recipe)?;
     check_labels(&data, multi_label)?;
     let found = inspect(&data, multi_label);
-    write_json(&request.out.join("data-gate.json"), &found)?;
-    found.refuse_unless(request.accept_data_issues)?;
-    let data = usable(data, &found);
+    found.admit(request)?;
+    let data = data.map(|split, texts| texts.without(found.unusable(split.name())));
     let gate_secs = started.elapsed().as_secs_f64();
 
     let start = Start::of(&recipe, request, &data, context)?;
@@ -192,13 +184,10 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         names: data.train.classes().to_vec(),
         multi_label,
     };
-    let fitted = run_fit(&recipe, &data, &start, &classes, request, context)?;
+    let fitted = run_fit(&recipe, &data, &start, &classes, &run, context)?;
     let network = &fitted.model.network;
 
-    let (scored, split) = data
-        .test
-        .as_ref()
-        .map_or((&data.valid, "valid"), |test| (test, "test"));
+    let (split, scored) = data.scored();
     let scores = Scores::of(network, scored, &pass(&recipe, &start, &classes, context))?;
     let metrics: Vec<(String, f64)> = scores
         .metrics()?
@@ -226,21 +215,16 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         fitted: &fitted,
         card: &card,
     };
-    let mut page = report::page(&trained, context)?;
-    page.metrics.clone_from(&metrics);
-    if let Some(picture) = scores.picture(&classes.names)? {
-        write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
-        let svg = String::from_utf8_lossy(&picture.bytes);
-        page.figures.push(svg.into_owned());
-    }
-    page.timing.part_secs.push(("data gate".into(), gate_secs));
-    page.timing.total_secs = started.elapsed().as_secs_f64();
-    Ok(TrainOutcome {
-        model: folder.path().into(),
-        report: page.write(&request.out)?,
+    let page = report::page(&trained, context)?;
+    let end = Conclusion {
+        started,
+        gate_secs,
         metrics,
-        losses: fitted.history.losses,
-    })
+        pictures: scores.picture(&classes.names)?.into_iter().collect(),
+        model: folder.path(),
+        history: &fitted.history,
+    };
+    end.write(page, &request.out)
 }
 
 fn pass<'a>(
@@ -262,10 +246,10 @@ fn pass<'a>(
 
 fn run_fit(
     recipe: &Recipe,
-    data: &TextSplits,
+    data: &Splits<LabelledTexts>,
     start: &Start,
     classes: &Classes,
-    request: &TrainRequest,
+    run: &Run,
     context: &RunContext,
 ) -> Result<Fitted<Supervised>> {
     let samples = TextSamples {
@@ -283,18 +267,13 @@ fn run_fit(
     let pass = pass(recipe, start, classes, context);
     let mut validate =
         |model: &Supervised| Scores::of(&model.network, &data.valid, &pass)?.metrics();
-    let run = Run {
-        dir: request.out.clone(),
-        resume: request.resume,
-        recipe: json!(recipe),
-    };
     fit::fit(
         model,
         &recipe.fit,
         &samples,
         &collate,
         &mut validate,
-        &run,
+        run,
         context,
     )
 }

@@ -30,9 +30,9 @@ pub use segmenter::{Scored, SegmentBatch, Segmentation, Segmenter, Settings};
 use crate::models::tagger::ARCHITECTURES;
 use burn::tensor::Device;
 use panoply_core::{
-    Error, Evaluation, Input, InputKind, ModelCard, ModelFolder, Output, Payload, PredictOptions,
-    Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome, TrainRequest,
-    answer_batch, weights,
+    DataCheck, Error, Evaluation, Input, InputKind, ModelCard, ModelFolder, Output, Payload,
+    PredictOptions, Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome,
+    TrainRequest, answer_batch, weights,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl Task for Segment {
         eval::eval(&Segmenter::open(model, context)?, data, context)
     }
 
-    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<Output> {
+    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<DataCheck> {
         train::check_data(data)
     }
 

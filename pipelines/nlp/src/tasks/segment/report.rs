@@ -12,7 +12,7 @@ use panoply_core::{
         SplitRow, Timing,
     },
 };
-use panoply_datasets::{SegmentedSplits, SegmentedText, gate::GateReport};
+use panoply_datasets::{SegmentedText, Split, Splits, gate::GateReport};
 
 /// Windows whose way through the network is shown.
 const OBSERVED: usize = 8;
@@ -21,7 +21,7 @@ const OBSERVED: usize = 8;
 pub(super) struct Trained<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) request: &'a TrainRequest,
-    pub(super) data: &'a SegmentedSplits,
+    pub(super) data: &'a Splits<SegmentedText>,
     pub(super) found: &'a GateReport,
     pub(super) samples: &'a Windows,
     pub(super) fitted: &'a Fitted<Supervised>,
@@ -54,17 +54,15 @@ fn data_stage(run: &Trained<'_>) -> DataStage {
         let counts = classes.map(|c| (c.class.clone(), c.counts[index] as u64));
         counts.collect()
     };
-    let split = |(index, (name, text)): (usize, (&str, &SegmentedText))| SplitRow {
-        name: name.into(),
+    let split = |(index, (split, text)): (usize, (Split, &SegmentedText))| SplitRow {
+        name: split.name().into(),
         num_samples: text.len(),
         classes: words(index),
     };
-    let mut splits = vec![("train", &run.data.train), ("valid", &run.data.valid)];
-    splits.extend(run.data.test.as_ref().map(|test| ("test", test)));
     DataStage {
         source: run.data.train.location().into(),
         sha256: run.card.data_sha256.clone().unwrap_or_default(),
-        splits: splits.into_iter().enumerate().map(split).collect(),
+        splits: run.data.parts().enumerate().map(split).collect(),
         gate: run.found.summary(),
     }
 }

@@ -11,31 +11,30 @@ use super::{
 };
 use crate::models::tagger::{Tagger, TaggerConfig};
 use panoply_core::{
-    Error, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
-    model_folder::{write_atomic, write_json},
     recipe::apply_sets,
     seed,
 };
 use panoply_datasets::{
-    SegmentedSplits, SegmentedText, bundled,
+    SegmentedText, Splits, bundled,
     gate::{self, GateReport},
     open_segmented_splits,
 };
-use serde_json::json;
 use std::{path::Path, time::Instant};
 
 /// The data of a recipe: the bundled slice, or what `--data` names.
-fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<SegmentedSplits> {
+fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits<SegmentedText>> {
     let (holdout, seed) = (recipe.data.validation, recipe.fit.seed);
     match data {
         Some(path) => open_segmented_splits(path, holdout, seed),
         None if recipe.data.bundled => {
             let (train, test) = bundled::ud_chinese_slice()?;
             let (train, valid) = train.holdout(holdout, seed)?;
-            Ok(SegmentedSplits {
+            Ok(Splits {
                 train,
                 valid,
+                is_held_out: true,
                 test: Some(test),
             })
         }
@@ -47,15 +46,13 @@ fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<SegmentedSplits> {
     }
 }
 
-fn inspect(splits: &SegmentedSplits) -> GateReport {
-    let mut others = vec![("valid", &splits.valid)];
-    others.extend(splits.test.as_ref().map(|test| ("test", test)));
-    gate::inspect_segmented(&splits.train, &others)
+fn inspect(splits: &Splits<SegmentedText>) -> GateReport {
+    gate::inspect_segmented(&splits.train, &splits.others())
 }
 
 /// Runs the data gate on a data set as training would.
-pub(super) fn check_data(data: &Path) -> Result<Output> {
-    Ok(inspect(&splits(&Recipe::base(), Some(data))?).to_output())
+pub(super) fn check_data(data: &Path) -> Result<DataCheck> {
+    Ok(inspect(&splits(&Recipe::base(), Some(data))?).to_check())
 }
 
 /// The network before training, with everything that goes with it.
@@ -148,9 +145,9 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
     let data = splits(&recipe, request.data.as_deref())?;
+    let run = request.begin(&recipe)?;
     let found = inspect(&data);
-    write_json(&request.out.join("data-gate.json"), &found)?;
-    found.refuse_unless(request.accept_data_issues)?;
+    found.admit(request)?;
     let gate_secs = started.elapsed().as_secs_f64();
 
     let start = Start::of(recipe, request, &data.train, context)?;
@@ -158,13 +155,10 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         &pieces(&data.train, &start.recipe.preprocessing),
         &start.vocabulary,
     );
-    let fitted = run_fit(&start, &data, &samples, request, context)?;
+    let fitted = run_fit(&start, &data, &samples, &run, context)?;
     let mut segmenter = start.segmenter(fitted.model.tagger.clone(), &data.train, context)?;
 
-    let (scored, split) = data
-        .test
-        .as_ref()
-        .map_or((&data.valid, "valid"), |test| (test, "test"));
+    let (split, scored) = data.scored();
     let scores = Scores::of(&segmenter, scored, context, None)?;
     let metrics: Vec<(String, f64)> = scores
         .metrics()?
@@ -172,7 +166,6 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         .map(|(name, value)| (format!("{split}_{name}"), value))
         .collect();
     let picture = scores.picture()?;
-    write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
 
     segmenter.card.metrics = metrics.iter().cloned().collect();
     segmenter.card.data_sha256 = Some(data.train.digest());
@@ -186,36 +179,28 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         fitted: &fitted,
         card: &segmenter.card,
     };
-    let mut page = report::page(&trained, context)?;
-    page.metrics.clone_from(&metrics);
-    page.figures
-        .push(String::from_utf8_lossy(&picture.bytes).into_owned());
-    page.timing.part_secs.push(("data gate".into(), gate_secs));
-    page.timing.total_secs = started.elapsed().as_secs_f64();
-    let page = page.write(&request.out)?;
-    Ok(TrainOutcome {
-        model: folder.path().into(),
-        report: page,
+    let page = report::page(&trained, context)?;
+    let end = Conclusion {
+        started,
+        gate_secs,
         metrics,
-        losses: fitted.history.losses,
-    })
+        pictures: vec![picture],
+        model: folder.path(),
+        history: &fitted.history,
+    };
+    end.write(page, &request.out)
 }
 
 fn run_fit(
     start: &Start,
-    data: &SegmentedSplits,
+    data: &Splits<SegmentedText>,
     samples: &Windows,
-    request: &TrainRequest,
+    run: &Run,
     context: &RunContext,
 ) -> Result<Fitted<Supervised>> {
     let mut validate = |model: &Supervised| {
         let segmenter = start.segmenter(model.tagger.clone(), &data.train, context)?;
         Scores::of(&segmenter, &data.valid, context, None)?.metrics()
-    };
-    let run = Run {
-        dir: request.out.clone(),
-        resume: request.resume,
-        recipe: json!(start.recipe),
     };
     let model = Supervised {
         tagger: start.tagger.clone(),
@@ -226,7 +211,7 @@ fn run_fit(
         samples,
         &Pad,
         &mut validate,
-        &run,
+        run,
         context,
     )
 }

@@ -23,7 +23,7 @@ pub use recipe::{RECIPES, Recipe};
 use crate::models::{BackboneConfig, ConvNet, architectures};
 use burn::tensor::Device;
 use panoply_core::{
-    Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
+    DataCheck, Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
     PredictOptions, Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome,
     TrainRequest, answer_batch, weights,
 };
@@ -95,7 +95,7 @@ impl Task for Classify {
         eval::eval(&Classifier::open(model, context)?, data, batch, context)
     }
 
-    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<Output> {
+    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<DataCheck> {
         train::check_data(data)
     }
 

@@ -16,7 +16,7 @@ pub const RECIPES: &[RecipeInfo] = &[
     },
     RecipeInfo {
         name: "fashion-mnist",
-        about: "a small ResNet from scratch on Fashion-MNIST; --data FOLDER with the four IDX files; accuracy not measured",
+        about: "a small ResNet from scratch on Fashion-MNIST; --data FOLDER with the four IDX files; about an hour on two cores; test accuracy .935",
     },
     RecipeInfo {
         name: "finetune",
@@ -58,7 +58,7 @@ pub struct ModelConfig {
     pub architecture: String,
     /// Input channels: 3, or 1 for grey images.
     pub in_channels: usize,
-    /// Side of the square input in pixels; `null` for the architecture's own preprocessing.
+    /// Side of the square input in pixels; `null` for the architecture's or the pretrained model's own.
     pub image_size: Option<u32>,
     /// Model whose weights are the start (bundled name, folder, Hub name); its head is replaced.
     pub pretrained: Option<String>,
@@ -151,7 +151,9 @@ impl Recipe {
         }
     }
 
-    /// `cargo xtask train vision classify --recipe fashion-mnist --data FOLDER`.
+    /// `cargo xtask train vision classify --recipe fashion-mnist --data FOLDER`: the published 60,000
+    /// training images, a tenth of them held out; validation accuracy .9402, accuracy on the 10,000
+    /// test images .9349 (one run, seed 0).
     pub fn fashion_mnist() -> Self {
         let small = Self::debug();
         Self {

@@ -18,25 +18,23 @@ use burn::{
     tensor::Device,
 };
 use panoply_core::{
-    Error, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
-    model_folder::{write_atomic, write_json},
     recipe::apply_sets,
     seed,
 };
 use panoply_datasets::{
-    Split, Splits, bundled,
+    ImageSet, Split, Splits, bundled,
     gate::{self, GateReport},
     open_splits,
 };
-use serde_json::json;
 use std::{path::Path, time::Instant};
 
 /// Path of the classifier layer in every backbone.
 const HEAD: &str = "head.fc";
 
 /// The data of a recipe: the bundled slice, or what `--data` names.
-fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits> {
+fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits<ImageSet>> {
     let (holdout, seed) = (recipe.data.validation, recipe.fit.seed);
     match data {
         Some(path) => open_splits(path, holdout, seed),
@@ -58,25 +56,13 @@ fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits> {
     }
 }
 
-fn inspect(splits: &Splits) -> GateReport {
-    let mut others = vec![("valid", &splits.valid)];
-    others.extend(splits.test.as_ref().map(|test| ("test", test)));
-    gate::inspect(&splits.train, &others)
+fn inspect(splits: &Splits<ImageSet>) -> GateReport {
+    gate::inspect(&splits.train, &splits.others())
 }
 
 /// Runs the data gate on a data set as training would.
-pub(super) fn check_data(data: &Path) -> Result<Output> {
-    Ok(inspect(&splits(&Recipe::finetune(), Some(data))?).to_output())
-}
-
-/// The data without what the gate found unusable, once the user has accepted that.
-fn usable(splits: Splits, found: &GateReport) -> Splits {
-    Splits {
-        train: splits.train.without(found.unusable("train")),
-        valid: splits.valid.without(found.unusable("valid")),
-        test: splits.test.map(|test| test.without(found.unusable("test"))),
-        ..splits
-    }
+pub(super) fn check_data(data: &Path) -> Result<DataCheck> {
+    Ok(inspect(&splits(&Recipe::finetune(), Some(data))?).to_check())
 }
 
 /// The network before training, with everything that goes with it.
@@ -98,14 +84,10 @@ impl Start {
         let device = &context.device;
         // The device's generator initialises the weights: the same seed, the same start.
         device.seed(seed::derive(&[recipe.fit.seed]));
-        let mut start = match request.model.as_ref().or(recipe.model.pretrained.as_ref()) {
-            Some(model) => Self::pretrained(model, num_classes, context)?,
-            None => Self::scratch(recipe, num_classes, device)?,
-        };
-        if let Some(size) = recipe.model.image_size {
-            start.preprocessing = Preprocessing::square(size, start.config.in_channels);
+        match request.model.as_ref().or(recipe.model.pretrained.as_ref()) {
+            Some(model) => Self::pretrained(model, recipe.model.image_size, num_classes, context),
+            None => Self::scratch(recipe, num_classes, device),
         }
-        Ok(start)
     }
 
     fn scratch(recipe: &Recipe, num_classes: usize, device: &Device) -> Result<Self> {
@@ -116,7 +98,10 @@ impl Start {
         );
         Ok(Self {
             backbone: config.init(device)?,
-            preprocessing: published_preprocessing(&config)?,
+            preprocessing: match recipe.model.image_size {
+                Some(size) => Preprocessing::square(size, config.in_channels),
+                None => published_preprocessing(&config)?,
+            },
             config,
             origin: "trained from scratch".into(),
             licence: "unknown".into(),
@@ -124,11 +109,19 @@ impl Start {
     }
 
     /// The published weights under a new head.
-    fn pretrained(model: &str, num_classes: usize, context: &RunContext) -> Result<Self> {
+    fn pretrained(
+        model: &str,
+        image_size: Option<u32>,
+        num_classes: usize,
+        context: &RunContext,
+    ) -> Result<Self> {
         let base = Classifier::open_unfolded(model, context)?;
         Ok(Self {
             backbone: base.backbone.replace_head(num_classes, &context.device),
-            preprocessing: base.preprocessing,
+            preprocessing: match image_size {
+                Some(size) => base.preprocessing.at_size(size),
+                None => base.preprocessing,
+            },
             config: BackboneConfig {
                 num_classes,
                 ..base.config
@@ -143,17 +136,11 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
     recipe.check()?;
-    let run = Run {
-        dir: request.out.clone(),
-        resume: request.resume,
-        recipe: json!(recipe),
-    };
-    run.check()?;
     let data = splits(&recipe, request.data.as_deref())?;
+    let run = request.begin(&recipe)?;
     let found = inspect(&data);
-    write_json(&request.out.join("data-gate.json"), &found)?;
-    found.refuse_unless(request.accept_data_issues)?;
-    let data = usable(data, &found);
+    found.admit(request)?;
+    let data = data.map(|split, set| set.without(found.unusable(split.name())));
     let gate_secs = started.elapsed().as_secs_f64();
 
     let classes = data.train.classes().to_vec();
@@ -167,10 +154,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         context,
         label: None,
     };
-    let (scored, split) = data
-        .test
-        .as_ref()
-        .map_or((&data.valid, "valid"), |test| (test, "test"));
+    let (split, scored) = data.scored();
     let scores = Scores::of(
         &backbone,
         &start.preprocessing,
@@ -184,7 +168,6 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         .map(|(name, value)| (format!("{split}_{name}"), value))
         .collect();
     let picture = scores.picture(&classes)?;
-    write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
 
     let mut card = card(
         &start.config,
@@ -211,24 +194,21 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         fitted: &fitted,
         card: &card,
     };
-    let mut page = report::page(&trained, context)?;
-    page.metrics.clone_from(&metrics);
-    page.figures
-        .push(String::from_utf8_lossy(&picture.bytes).into_owned());
-    page.timing.part_secs.push(("data gate".into(), gate_secs));
-    page.timing.total_secs = started.elapsed().as_secs_f64();
-    let page = page.write(&request.out)?;
-    Ok(TrainOutcome {
-        model: folder.path().into(),
-        report: page,
+    let page = report::page(&trained, context)?;
+    let end = Conclusion {
+        started,
+        gate_secs,
         metrics,
-        losses: fitted.history.losses,
-    })
+        pictures: vec![picture],
+        model: folder.path(),
+        history: &fitted.history,
+    };
+    end.write(page, &request.out)
 }
 
 fn run_fit(
     recipe: &Recipe,
-    data: &Splits,
+    data: &Splits<ImageSet>,
     start: &Start,
     run: &Run,
     context: &RunContext,
