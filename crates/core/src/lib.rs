@@ -28,6 +28,6 @@ pub use error::{Error, Result, guard};
 pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
     Artefact, DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
-    PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, answer_batch,
+    PredictOptions, Predictor, RecipeInfo, RunContext, Session, Shade, Task, answer_batch,
 };
 pub use train::{Conclusion, TrainOutcome, TrainRequest};

@@ -7,11 +7,12 @@ mod canvas;
 mod matrix;
 
 use crate::Result;
+pub use canvas::escape;
 use canvas::{
     AXIS, Canvas, Font, GRID, INK, MUTED, PALETTE, SCALE, canvas, internal, line, rect, shorten,
     text, text_width,
 };
-pub(crate) use canvas::{escape, grouped, number};
+pub(crate) use canvas::{grouped, number};
 pub use matrix::confusion_matrix;
 use plotters::{
     coord::ranged1d::{AsRangedCoord, ValueFormatter},

@@ -151,6 +151,15 @@ pub struct Artefact {
     pub bytes: Vec<u8>,
 }
 
+/// A piece of a text, and how much it speaks for an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shade {
+    /// The piece.
+    pub text: String,
+    /// From -1, strongly against, to 1, strongly for.
+    pub weight: f64,
+}
+
 /// The answer to one [`Input`].
 #[derive(Clone, Debug, Default)]
 pub struct Output {
@@ -160,6 +169,8 @@ pub struct Output {
     pub raw: Option<Value>,
     /// Rows for a person: header first.
     pub table: Vec<Vec<String>>,
+    /// A text in pieces, coloured where a person watches.
+    pub shades: Vec<Shade>,
     /// Pictures and files that belong to this answer.
     pub artefacts: Vec<Artefact>,
 }

@@ -1,8 +1,9 @@
 //! Tables for people, JSON lines for programs, artefacts to a folder.
 
-use panoply_core::{Artefact, Error, Result, model_folder::write_atomic};
+use panoply_core::{Artefact, Error, Result, Shade, model_folder::write_atomic};
 use std::{
-    io::Write,
+    fmt::Write as _,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -47,6 +48,31 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
+/// A text on coloured ground, on a terminal alone: green for, red against.
+pub(crate) fn shades(pieces: &[Shade]) -> Result<()> {
+    if pieces.is_empty() || !std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    line(&format!("  {}", coloured(pieces)))
+}
+
+fn coloured(pieces: &[Shade]) -> String {
+    /// Of the 256 colours, from faint to full, in the order of the weight.
+    const FOR: [u8; 4] = [22, 28, 34, 40];
+    const AGAINST: [u8; 4] = [52, 88, 124, 160];
+    let mut text = String::new();
+    for piece in pieces {
+        let level = (piece.weight.abs() * 4.999) as usize; // 0 to 4
+        let colours = if piece.weight > 0.0 { FOR } else { AGAINST };
+        // Writing to a String cannot fail.
+        let _ = match level.checked_sub(1).and_then(|level| colours.get(level)) {
+            Some(colour) => write!(text, "\x1b[97;48;5;{colour}m{}\x1b[0m", piece.text),
+            None => write!(text, "{}", piece.text),
+        };
+    }
+    text
+}
+
 /// Refuses a folder for files that is a file, before the work whose results it would take.
 pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     if folder.exists() && !folder.is_dir() {
@@ -83,4 +109,22 @@ pub(crate) fn artefacts(
         written.push(path);
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_weighs_little_stays_plain() {
+        let shade = |text: &str, weight| Shade {
+            text: text.into(),
+            weight,
+        };
+        let pieces = [shade("a", 1.0), shade(" b ", 0.1), shade("c", -0.5)];
+        assert_eq!(
+            coloured(&pieces),
+            "\x1b[97;48;5;40ma\x1b[0m b \x1b[97;48;5;88mc\x1b[0m"
+        );
+    }
 }

@@ -214,6 +214,7 @@ fn show(
         return print::line(&output.to_line(name).to_string());
     }
     print::line(name)?;
+    print::shades(&output.shades)?;
     print::table(&output.table)?;
     for path in written {
         print::line(&format!("  wrote {}", path.display()))?;

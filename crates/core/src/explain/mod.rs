@@ -2,7 +2,7 @@
 //!
 //! The functions take closures over tensors and know no modality: integrated gradients and the
 //! plain gradient for inputs of any rank, Grad-CAM and occlusion for maps of
-//! `[batch, channels, height, width]`. They follow captum 0.9.0 and equal it on the committed
+//! `[batch, channels, height, width]`, attention rollout for the weights of attention layers. They follow captum 0.9.0 and equal it on the committed
 //! fixture to 1e-3.
 //!
 //! # Devices
@@ -25,6 +25,7 @@ mod gradient;
 mod integrated_gradients;
 mod occlusion;
 mod quadrature;
+mod rollout;
 #[cfg(test)]
 mod tests;
 
@@ -33,3 +34,4 @@ pub use gradient::{InputGradient, input_gradient};
 pub use integrated_gradients::{Attribution, IntegratedGradientsOptions, integrated_gradients};
 pub use occlusion::{OcclusionOptions, occlusion};
 pub use quadrature::Quadrature;
+pub use rollout::attention_rollout;

@@ -330,13 +330,45 @@ impl Attention {
     ) -> Tensor<4> {
         let [batch, heads, queries, size] = q.dims();
         let keys = k.dims()[2];
+        let weights = self.dropout.forward(self.softmax(q, k, bias, causal));
         // Heads that share keys are rows of one product.
-        let rows = [
-            batch,
-            self.num_kv_heads,
-            heads / self.num_kv_heads * queries,
-        ];
-        let q = q.reshape([rows[0], rows[1], rows[2], size]);
+        let rows = heads / self.num_kv_heads * queries;
+        weights
+            .reshape([batch, self.num_kv_heads, rows, keys])
+            .matmul(v)
+            .reshape([batch, heads, queries, size])
+    }
+
+    /// How much each query attends to each key: what [`forward`](Self::forward) mixes the values by.
+    ///
+    /// # Shapes
+    /// - output: `[batch, heads, query_len, memory_len]`; a row adds up to 1, or is all zero if the
+    ///   query may attend to nothing
+    pub fn weights(&self, input: AttentionInput) -> Tensor<4> {
+        let [_, query_len, _] = input.query.dims();
+        let (mut q, mut k, _) = self.project(input.query, input.memory);
+        if let Some(rotation) = &input.rotation {
+            (q, k) = (rotation.apply(q), rotation.apply(k));
+        }
+        let past = input.window.map(|window| beyond(window, query_len, &k));
+        let bias = match (input.bias, past) {
+            (Some(bias), Some(past)) => Some(bias + past),
+            (bias, past) => bias.or(past),
+        };
+        self.softmax(q, k, bias, input.causal)
+    }
+
+    fn softmax(
+        &self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        bias: Option<Tensor<4>>,
+        causal: bool,
+    ) -> Tensor<4> {
+        let [batch, heads, queries, size] = q.dims();
+        let keys = k.dims()[2];
+        let rows = heads / self.num_kv_heads * queries;
+        let q = q.reshape([batch, self.num_kv_heads, rows, size]);
         let scores = q.matmul(k.transpose()) * self.scale;
         let mut scores = scores.reshape([batch, heads, queries, keys]); // [B, H, T, S]
         if causal {
@@ -350,11 +382,7 @@ impl Attention {
         let top = scores.clone().max_dim(3).detach().clamp_min(f32::MIN);
         let weights = (scores - top).exp();
         let sum = weights.clone().sum_dim(3).clamp_min(f32::MIN_POSITIVE);
-        let weights = self.dropout.forward(weights / sum);
-        weights
-            .reshape([rows[0], rows[1], rows[2], keys])
-            .matmul(v)
-            .reshape([batch, heads, queries, size])
+        weights / sum
     }
 }
 

@@ -216,7 +216,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// Escapes text for HTML and XML, element content and attributes alike.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -177,13 +177,18 @@ pub struct Layer {
 
 impl Layer {
     fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>) -> Tensor<3> {
-        let mut input = AttentionInput::new(x.clone());
-        if let Some(bias) = bias {
-            input = input.bias(bias);
-        }
+        let input = attention_input(x.clone(), bias);
         let attended = self.dropout.forward(self.attention.forward(input));
         let x = self.attention_norm.forward(x + attended);
         self.mlp_norm.forward(x.clone() + self.mlp.forward(x))
+    }
+}
+
+fn attention_input(x: Tensor<3>, bias: Option<Tensor<4>>) -> AttentionInput {
+    let input = AttentionInput::new(x);
+    match bias {
+        Some(bias) => input.bias(bias),
+        None => input,
     }
 }
 
@@ -238,6 +243,22 @@ impl Bert {
             visit(&format!("layers.{i}"), &x);
             x
         })
+    }
+
+    /// How much each token attends to each other one, layer by layer: transformers' `attentions`.
+    ///
+    /// # Shapes
+    /// - output: `[batch, heads, seq, seq]` a layer
+    pub fn attentions(&self, input: &EncoderInput) -> Vec<Tensor<4>> {
+        let bias = input.mask.clone().map(padding_bias);
+        let mut x = self.embed(input);
+        let mut found = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let input = attention_input(x.clone(), bias.clone());
+            found.push(layer.attention.weights(input));
+            x = layer.forward(x, bias.clone());
+        }
+        found
     }
 
     /// The pooler's view of the first token, if there is a pooler: `tanh(linear(hidden[:, 0]))`.

@@ -310,6 +310,6 @@ fn output(filled: &Filled, options: &PredictOptions) -> Output {
         json: json!({ "labels": labels }),
         raw: options.raw.then(|| json!({ "logits": filled.logits })),
         table,
-        artefacts: Vec::new(),
+        ..Output::default()
     }
 }

@@ -1,5 +1,6 @@
 //! One file or folder a task.
 
+mod attribution;
 pub mod classify;
 pub mod embed;
 mod encoder;

@@ -5,7 +5,10 @@ use crate::{
     models::bert::{BertConfig, BertForSequenceClassification},
     preprocess::{Encoded, TextTokenizer, encoder_input},
 };
-use burn::tensor::{Device, Tensor};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use panoply_core::{
     Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, host,
     weights::{self, LoadOptions, SaveDtype},
@@ -102,7 +105,8 @@ impl TextClassifier {
         card.labels.clone_from(&classes.names);
         let columns = found.folder.read_json(ModelFolder::PREPROCESSOR)?;
         Ok(Self {
-            model: network,
+            // Without dropout, also where an explanation lifts its input onto the training device.
+            model: network.valid(),
             config: found.config,
             tokenizer: found.tokenizer,
             device: found.device,

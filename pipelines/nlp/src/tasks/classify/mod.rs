@@ -8,10 +8,12 @@
 //! | `cargo xtask train nlp classify --recipe debug` | learns to tell eight languages apart |
 //! | `cargo xtask train nlp classify --recipe base --data DIR` | fine-tunes MiniLM on a table of texts |
 //! | `cargo xtask run nlp classify --model runs/nlp-classify-debug/model --text "Guten Tag"` | labels with scores |
+//! | `cargo xtask explain nlp classify --model DIR --method integrated-gradients FILE` | the text, coloured by what speaks for the label |
 //! | `cargo xtask eval nlp classify --model DIR --data DIR` | accuracy, F1, Matthews, per-class table, confusion matrix |
 
 mod classifier;
 mod eval;
+mod explain;
 mod recipe;
 mod report;
 mod samples;
@@ -23,8 +25,8 @@ pub use recipe::{DataConfig, ModelConfig, RECIPES, Recipe};
 use super::encoder::{by_length, examples};
 use crate::preprocess::Encoded;
 use panoply_core::{
-    DataCheck, Error, Evaluation, Input, InputKind, ModelCard, ModelFolder, Output, PredictOptions,
-    RecipeInfo, Result, RunContext, Session, Task, TrainOutcome, TrainRequest,
+    DataCheck, Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, ModelFolder, Output,
+    PredictOptions, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome, TrainRequest,
     task::answer_batch,
     weights::{self, SaveDtype},
 };
@@ -92,6 +94,14 @@ impl Task for Classify {
         train::check_data(data)
     }
 
+    fn explain_methods(&self) -> &'static [&'static str] {
+        explain::METHODS
+    }
+
+    fn explain(&self, request: &ExplainRequest, context: &RunContext) -> Result<Output> {
+        explain::explain(request, context)
+    }
+
     fn export(&self, model: &Path, format: &str, out: &Path) -> Result<PathBuf> {
         if format != LAYOUT {
             return Err(Error::unknown(
@@ -146,6 +156,6 @@ fn output(prediction: &Prediction, options: &PredictOptions) -> Output {
         json: json!({ "labels": prediction.labels }),
         raw: options.raw.then(|| json!({ "logits": prediction.logits })),
         table,
-        artefacts: Vec::new(),
+        ..Output::default()
     }
 }

@@ -190,7 +190,7 @@ impl Session for EmbedSession {
                     json: json!({ "embedding": embedding }),
                     raw: options.raw.then(|| json!({ "pooled": pooled })),
                     table: table.to_vec(),
-                    artefacts: Vec::new(),
+                    ..Output::default()
                 })
             },
         )

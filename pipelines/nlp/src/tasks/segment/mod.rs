@@ -167,5 +167,6 @@ fn output(input: &Input, found: &Segmentation, options: &PredictOptions) -> Outp
             .then(|| json!({ "tags": TAGS, "scores": found.scores })),
         table: vec![row(["", "words"]), row(["", &shown.join("  ")])],
         artefacts,
+        ..Output::default()
     }
 }

@@ -54,9 +54,9 @@ pub(super) fn explain(request: &ExplainRequest, context: &RunContext) -> Result<
     });
     Ok(Output {
         json,
-        raw: None,
         table,
         artefacts: vec![artefact],
+        ..Output::default()
     })
 }
 

@@ -256,6 +256,7 @@ impl ClassifySession {
             raw: options.raw.then(|| json!({ "logits": prediction.logits })),
             table,
             artefacts,
+            ..Output::default()
         })
     }
 }
