@@ -267,6 +267,10 @@ pub(crate) enum ModelVerb {
         #[arg(long)]
         offline: bool,
     },
+    /// Learn tokenizers.
+    #[cfg(feature = "nlp")]
+    #[command(subcommand)]
+    Tokenizer(crate::tokenizer::TokenizerVerb),
     /// Describe a model.
     Info {
         /// Model folder, bundled name, or name of a fetched Hub model.
@@ -317,6 +321,10 @@ fn dispatch(verb: Verb) -> Result<()> {
             model::export(&model, &format, out.as_deref())
         }
         Verb::Model(ModelVerb::Pull { name, offline }) => model::pull(&name, offline),
+        #[cfg(feature = "nlp")]
+        Verb::Model(ModelVerb::Tokenizer(crate::tokenizer::TokenizerVerb::Train(args))) => {
+            crate::tokenizer::train(&args)
+        }
         Verb::Model(ModelVerb::Info { model, json }) => model::info(&model, json),
     }
 }

@@ -8,6 +8,8 @@ mod cli;
 mod inputs;
 mod model;
 mod print;
+#[cfg(feature = "nlp")]
+mod tokenizer;
 mod verbs;
 
 pub use cli::main;

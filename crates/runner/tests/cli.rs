@@ -279,6 +279,46 @@ fn a_refusal_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_tokenizer_is_learnt_and_nothing_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("a.txt"),
+        "the lower the newer, the wider\n".repeat(50),
+    )
+    .unwrap();
+    let train = |kind: &str, more: &[&str]| {
+        let out = ["--kind", kind, "--out", kind, "--vocab-size", "300"];
+        let args = ["model", "tokenizer", "train", "a.txt"];
+        [&args[..], &out[..], more]
+            .concat()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    for kind in ["bpe", "wordpiece", "unigram"] {
+        let args = train(kind, &[]);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = panoply(dir.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(stdout(&output).contains("tokens)"));
+        assert!(
+            dir.path()
+                .join(kind)
+                .join("tokenizer_config.json")
+                .is_file()
+        );
+        refuses(dir.path(), &args, &["tokenizer.json: is there already"]);
+    }
+    let args = train("bytes", &[]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    refuses(
+        dir.path(),
+        &args,
+        &["unknown kind of tokenizer 'bytes'", "wordpiece"],
+    );
+}
+
+#[test]
 fn the_gate_decides_the_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let check = ["data", "check", "nlp", "segment", "a.txt"];

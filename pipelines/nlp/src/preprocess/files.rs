@@ -134,7 +134,7 @@ fn word_piece(vocab: &str, config: &Value, path: &Path) -> Result<Value> {
 }
 
 /// RoBERTa's or GPT-2's tokenizer: byte-level pairs. RoBERTa's has the tokens `<s>` and `</s>`.
-pub(super) fn byte_pairs(
+fn byte_pairs(
     vocab: serde_json::Map<String, Value>,
     merges: Value,
     config: &Value,

@@ -8,6 +8,8 @@
 mod files;
 mod train;
 
+pub use train::{TokenizerKind, TokenizerRecipe};
+
 use crate::models::bert::{BertConfig, EncoderInput, Variant};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use panoply_core::{Error, ModelFolder, Result, model_folder::write_atomic};
@@ -174,8 +176,13 @@ impl TextTokenizer {
         vocab_size: usize,
         max_length: usize,
     ) -> Result<Self> {
-        let json = train::byte_pairs(texts, vocab_size)?;
-        Self::from_json(&json, vocab_size, max_length)
+        let recipe = TokenizerRecipe {
+            kind: TokenizerKind::Bpe,
+            vocab_size,
+            min_frequency: 2,
+            lowercase: false,
+        };
+        Self::from_json(&recipe.train(texts)?, vocab_size, max_length)
     }
 
     /// Number of tokens.
