@@ -121,6 +121,10 @@ impl ModelFolder {
     pub const CONFIG: &'static str = "config.json";
     /// Name of the preprocessing file.
     pub const PREPROCESSOR: &'static str = "preprocessor_config.json";
+    /// Name of the file with the weights of an adapter alone.
+    pub const ADAPTER: &'static str = "adapter_model.safetensors";
+    /// Name of the file that says what an adapter adapts.
+    pub const ADAPTER_CONFIG: &'static str = "adapter_config.json";
     /// Name of the card.
     pub const CARD: &'static str = "panoply.json";
 

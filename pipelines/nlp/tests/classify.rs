@@ -164,3 +164,48 @@ fn wrong_data_is_refused_by_row_and_column() {
         "{message}"
     );
 }
+
+#[test]
+fn an_adapter_alone_answers_as_the_merged_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("things.csv");
+    fs::write(&data, table(120, |red, _| if red { "red" } else { "blue" })).unwrap();
+    let base = dir.path().join("base");
+    let small = ["fit.epochs=2", "model.hidden_size=16"];
+    train(&request(
+        "debug",
+        &data,
+        &base,
+        &[&NAMES[..], &small].concat(),
+    ));
+
+    let tuned = dir.path().join("tuned");
+    let few = ["fit.epochs=3", "model.lora.rank=2"];
+    let outcome = train(&TrainRequest {
+        model: Some(base.join("model").display().to_string()),
+        ..request("lora", &data, &tuned, &[&NAMES[..], &few].concat())
+    });
+    let adapter = tuned.join("adapter");
+    assert!(!adapter.join("model.safetensors").exists());
+    let size = |path: PathBuf| fs::metadata(path).unwrap().len();
+    let weights = size(outcome.model.join("model.safetensors"));
+    assert!(size(adapter.join("adapter_model.safetensors")) * 4 < weights);
+
+    let texts = [
+        "a big red thing".to_string(),
+        "a small blue thing".to_string(),
+    ];
+    let logits = |model: &Path| {
+        let model = TextClassifier::open(&model.display().to_string(), &RunContext::cpu());
+        let answers = model.unwrap().predict(&texts).unwrap();
+        answers
+            .into_iter()
+            .flat_map(|a| a.logits)
+            .collect::<Vec<f32>>()
+    };
+    let (merged, unmerged) = (logits(&outcome.model), logits(&adapter));
+    let before = logits(&base.join("model"));
+    for ((a, b), c) in merged.iter().zip(&unmerged).zip(&before) {
+        assert!((a - b).abs() < 1e-5 && (a - c).abs() > 1e-3, "{a} {b} {c}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::KeyMap;
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param, ParamId},
     tensor::{Bool, Int, Shape, Tensor, TensorData, kind::Basic},
 };
 
@@ -19,6 +19,8 @@ pub(super) type Fetch = Box<dyn Fn() -> TensorData + Send + Sync>;
 
 /// One tensor of a module.
 pub(super) struct Slot {
+    /// Which parameter it is.
+    pub(super) id: ParamId,
     /// Path in the module, burn's leaf name.
     pub(super) path: String,
     /// The same with PyTorch's leaf name.
@@ -71,7 +73,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn push(&mut self, kind: Kind, shape: Shape, initialized: bool, fetch: Option<Fetch>) {
+    fn push(
+        &mut self,
+        id: ParamId,
+        kind: Kind,
+        shape: Shape,
+        initialized: bool,
+        fetch: Option<Fetch>,
+    ) {
         // The innermost struct or enum decides what a leaf means; a Vec around it does not.
         let owner = self.containers.iter().rev().find(|c| c.contains(':'));
         let owner = owner
@@ -98,6 +107,7 @@ impl Walk {
         let running = matches!(leaf, "running_mean" | "running_var");
         let path = self.path.join(".");
         self.slots.push(Slot {
+            id,
             path,
             name,
             shape,
@@ -135,6 +145,7 @@ impl ModuleVisitor for Walk {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let values = self.values.then(|| fetch(param.transform_for_save().val()));
         self.push(
+            param.id,
             Kind::Float,
             param.lazy_shape(),
             param.is_initialized(),
@@ -145,6 +156,7 @@ impl ModuleVisitor for Walk {
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
         let values = self.values.then(|| fetch(param.transform_for_save().val()));
         self.push(
+            param.id,
             Kind::Int,
             param.lazy_shape(),
             param.is_initialized(),
@@ -155,6 +167,7 @@ impl ModuleVisitor for Walk {
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
         let values = self.values.then(|| fetch(param.transform_for_save().val()));
         self.push(
+            param.id,
             Kind::Bool,
             param.lazy_shape(),
             param.is_initialized(),

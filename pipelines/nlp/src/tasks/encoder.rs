@@ -1,7 +1,7 @@
 //! What the tasks over encoders share: opening a model folder, and batches of similar length.
 
 use crate::{
-    models::bert::{BertConfig, Variant},
+    models::bert::{BertConfig, NEW_HEAD, Variant},
     preprocess::TextTokenizer,
 };
 use burn::{module::Module, tensor::Device};
@@ -14,6 +14,8 @@ use panoply_core::{
 /// A model folder of the BERT family whose network has not been made yet.
 pub(super) struct EncoderFolder {
     pub(super) folder: ModelFolder,
+    /// Where the weights are, if the folder holds an adapter alone.
+    base: Option<ModelFolder>,
     pub(super) config: BertConfig,
     pub(super) tokenizer: TextTokenizer,
     pub(super) device: Device,
@@ -26,18 +28,32 @@ impl EncoderFolder {
         let folder = ModelFolder::open(&path)?;
         let config = BertConfig::from_hf(&folder.config()?)?;
         let tokenizer = TextTokenizer::open(&folder, &config)?;
+        let base = match weights::adapter_base(&folder)? {
+            None => None,
+            Some(base) => {
+                let path = Hub::from_env(context.offline)?.resolve(&base, hub::COMPANIONS)?;
+                Some(ModelFolder::open(&path)?)
+            }
+        };
         Ok(Self {
             folder,
+            base,
             config,
             tokenizer,
             device: context.device.clone(),
         })
     }
 
-    /// Loads the folder's weights into `model`.
+    /// Loads the folder's weights into `model`, or those of the base with the folder's adapter added.
     pub(super) fn load<M: Module>(&self, model: &mut M, options: LoadOptions<'_>) -> Result<()> {
+        let map = self.config.key_map();
+        if let Some(base) = &self.base {
+            weights::load_with(model, &base.weights()?, map, NEW_HEAD)?;
+            *model = weights::merge_adapter(model.clone(), &self.folder, map)?;
+            return Ok(());
+        }
         let path = self.folder.weights()?;
-        weights::load_with(model, &path, self.config.key_map(), options).map(drop)
+        weights::load_with(model, &path, map, options).map(drop)
     }
 
     /// The folder's card if `task` wrote it, else one that says what is known.

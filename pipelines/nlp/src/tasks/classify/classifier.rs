@@ -207,11 +207,20 @@ pub(super) fn write_folder(
         map,
         SaveDtype::F32,
     )?;
-    parts.tokenizer.save(&folder)?;
+    write_companions(&folder, parts, card)?;
+    Ok(folder)
+}
+
+/// Writes everything but the weights.
+pub(super) fn write_companions(
+    folder: &ModelFolder,
+    parts: &Parts<'_>,
+    card: &ModelCard,
+) -> Result<()> {
+    parts.tokenizer.save(folder)?;
     folder.write_json(ModelFolder::CONFIG, &config_json(parts)?)?;
     folder.write_json(ModelFolder::PREPROCESSOR, parts.columns)?;
-    folder.write_json(ModelFolder::CARD, card)?;
-    Ok(folder)
+    folder.write_json(ModelFolder::CARD, card)
 }
 
 /// The network's `config.json` with the names of its classes.

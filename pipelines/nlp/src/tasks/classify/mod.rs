@@ -20,7 +20,7 @@ mod samples;
 mod train;
 
 pub use classifier::{Label, Prediction, TextClassifier};
-pub use recipe::{DataConfig, ModelConfig, RECIPES, Recipe};
+pub use recipe::{DataConfig, LoraSettings, ModelConfig, RECIPES, Recipe};
 
 use super::encoder::{by_length, examples};
 use crate::preprocess::Encoded;

@@ -17,7 +17,21 @@ pub const RECIPES: &[RecipeInfo] = &[
         name: "base",
         about: "MiniLM (or --model) with a new head; --data a table of texts, or a folder of train, dev, test; accuracy not measured",
     },
+    RecipeInfo {
+        name: "lora",
+        about: "as base, but low-rank adapters and the head alone are trained; leaves an adapter-only folder that peft loads too; accuracy not measured",
+    },
 ];
+
+/// Low-rank adapters instead of all weights (Hu et al., 2021).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraSettings {
+    /// Rank of the factors under the weights of queries and values.
+    pub rank: usize,
+    /// Their product is multiplied by `alpha / rank`.
+    pub alpha: f64,
+}
 
 /// Everything that decides what a run computes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +67,9 @@ pub struct DataConfig {
 pub struct ModelConfig {
     /// Model whose encoder is the start (folder, Hub name); `null` for one from nothing.
     pub pretrained: Option<String>,
+    /// Train adapters and the head alone; `null` for all weights. The run then leaves an `adapter`
+    /// folder beside the `model` folder, which holds the sum.
+    pub lora: Option<LoraSettings>,
     /// Longest sequence in tokens; longer texts are cut.
     pub max_length: usize,
     /// From nothing: number of tokens that the tokenizer learns.
@@ -71,6 +88,7 @@ impl Recipe {
         match name {
             "debug" => Ok(Self::debug()),
             "base" => Ok(Self::base()),
+            "lora" => Ok(Self::lora()),
             _ => Err(Error::unknown(
                 "recipe",
                 name,
@@ -90,6 +108,7 @@ impl Recipe {
             },
             model: ModelConfig {
                 pretrained: None,
+                lora: None,
                 max_length: 48,
                 vocab_size: 1000,
                 hidden_size: 32,
@@ -145,5 +164,17 @@ impl Recipe {
             },
             ..small
         }
+    }
+
+    /// `cargo xtask train nlp classify --recipe lora --data FOLDER [--model MODEL]`: as `base`, with
+    /// adapters of rank 8 and their higher rate.
+    pub fn lora() -> Self {
+        let mut recipe = Self::base();
+        recipe.model.lora = Some(LoraSettings {
+            rank: 8,
+            alpha: 16.0,
+        });
+        recipe.fit.optimizer.lr = 1e-3;
+        recipe
     }
 }

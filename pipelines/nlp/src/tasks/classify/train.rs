@@ -1,7 +1,7 @@
 //! Training by a recipe: data gate, loop, evaluation, model folder, report.
 
 use super::{
-    classifier::{Classes, Parts, write_folder},
+    classifier::{Classes, Parts, write_companions, write_folder},
     eval::{Pass, Scores},
     recipe::Recipe,
     report::{self, Trained},
@@ -12,11 +12,14 @@ use crate::{
     preprocess::TextTokenizer,
     tasks::encoder::{EncoderFolder, architecture},
 };
+use burn::module::Module;
 use panoply_core::{
-    Conclusion, DataCheck, Error, ModelCard, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome,
+    TrainRequest, fit,
     fit::{Fitted, Run},
     recipe::apply_sets,
-    seed, weights,
+    seed,
+    weights::{self, LoraConfig},
 };
 use panoply_datasets::{
     LabelledTexts, Split, Splits, bundled,
@@ -75,6 +78,9 @@ pub(super) struct Start {
     pub(super) config: BertConfig,
     pub(super) network: BertForSequenceClassification,
     pub(super) tokenizer: TextTokenizer,
+    /// The model that it started from.
+    base: Option<String>,
+    lora: Option<LoraConfig>,
     origin: String,
     licence: String,
 }
@@ -129,8 +135,10 @@ impl Start {
         };
         Ok(Self {
             network: config.init_sequence_classification(&context.device),
+            lora: lora_of(recipe, &config),
             config,
             tokenizer,
+            base: None,
             origin: "trained from scratch".into(),
             licence: "unknown".into(),
         })
@@ -151,10 +159,29 @@ impl Start {
         Ok(Self {
             network,
             tokenizer: found.tokenizer.with_max_length(recipe.model.max_length)?,
+            lora: lora_of(recipe, &found.config),
             config: found.config,
+            base: Some(absolute(model)),
             origin: format!("fine-tuned from {model} ({})", card.origin),
             licence: card.licence,
         })
+    }
+
+    /// Writes the folder with the adapter alone, if there is one.
+    fn write_adapter(
+        &self,
+        trained: &BertForSequenceClassification,
+        parts: &Parts<'_>,
+        card: &ModelCard,
+        out: &Path,
+    ) -> Result<()> {
+        let Some(lora) = &self.lora else {
+            return Ok(());
+        };
+        let base = self.base.as_deref().unwrap_or_default();
+        let folder = ModelFolder::create(&out.join("adapter"))?;
+        lora.save(trained, &folder, self.config.key_map(), base, "SEQ_CLS")?;
+        write_companions(&folder, parts, card)
     }
 
     fn card(&self, network: &BertForSequenceClassification) -> ModelCard {
@@ -165,6 +192,18 @@ impl Start {
             &self.origin,
         )
     }
+}
+
+fn lora_of(recipe: &Recipe, config: &BertConfig) -> Option<LoraConfig> {
+    let settings = recipe.model.lora?;
+    Some(config.sequence_lora(settings.rank, settings.alpha))
+}
+
+/// A folder's name that means the same from anywhere; a Hub name as it is.
+fn absolute(model: &str) -> String {
+    let path = Path::new(model);
+    let from_root = std::path::absolute(path).ok().filter(|_| path.exists());
+    from_root.map_or_else(|| model.into(), |path| path.display().to_string())
 }
 
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
@@ -185,7 +224,8 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         multi_label,
     };
     let fitted = run_fit(&recipe, &data, &start, &classes, &run, context)?;
-    let network = &fitted.model.network;
+    // Adapters become part of the weights.
+    let network = &fitted.model.network.clone().materialize();
 
     let (split, scored) = data.scored();
     let scores = Scores::of(network, scored, &pass(&recipe, &start, &classes, context))?;
@@ -206,6 +246,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         columns: &recipe.data.columns,
     };
     let folder = write_folder(&request.out.join("model"), network, &parts, &card)?;
+    start.write_adapter(&fitted.model.network, &parts, &card, &request.out)?;
     let trained = Trained {
         recipe: &recipe,
         request,
@@ -260,8 +301,12 @@ fn run_fit(
         config: &start.config,
         multi_label: classes.multi_label,
     };
+    let network = start.network.clone();
     let model = Supervised {
-        network: start.network.clone(),
+        network: match &start.lora {
+            Some(lora) => lora.apply(network, start.config.key_map())?,
+            None => network,
+        },
         label_smoothing: recipe.label_smoothing,
     };
     let pass = pass(recipe, start, classes, context);
