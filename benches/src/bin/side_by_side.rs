@@ -3,14 +3,14 @@
 //!
 //! Each engine runs in a process of its own (peak memory is a process's), all stay alive, and rounds
 //! alternate between them, so that a noisy neighbour hits each.
-//! `cargo xtask bench vision --against pytorch,onnxruntime,tract`.
+//! `cargo xtask bench <pipeline> --against pytorch,onnxruntime,tract`.
 
 // The binary that users run allocates through mimalloc too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use anyhow::{Context, Result, bail, ensure};
-use panoply_benches::{Workload, vision};
+use panoply_benches::{Domain, Workload, domain};
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -18,30 +18,36 @@ use std::{
     time::Instant,
 };
 
-const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/vision.py");
+/// The workers of other engines, one script a pipeline.
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
 const USAGE: &str =
-    "usage: side_by_side vision --against ENGINE[,ENGINE…] [--rounds N] [WORKLOAD…]";
+    "usage: side_by_side PIPELINE --against ENGINE[,ENGINE…] [--rounds N] [WORKLOAD…]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["--worker", name] => worker(name),
-        ["vision", options @ ..] => compare(&Options::parse(options)?),
+        ["--worker", pipeline, name] => worker(found(pipeline)?, name),
+        [pipeline, options @ ..] => compare(&Options::parse(found(pipeline)?, options)?),
         _ => bail!(USAGE),
     }
 }
 
+fn found(pipeline: &str) -> Result<&'static Domain> {
+    domain(pipeline).with_context(|| format!("no benches for '{pipeline}'; {USAGE}"))
+}
+
 /// What to compare with, how often, and on which workloads.
 struct Options<'a> {
+    domain: &'static Domain,
     engines: Vec<&'a str>,
     rounds: usize,
     workloads: Vec<&'static str>,
 }
 
 impl<'a> Options<'a> {
-    fn parse(words: &[&'a str]) -> Result<Self> {
+    fn parse(domain: &'static Domain, words: &[&'a str]) -> Result<Self> {
         let (mut engines, mut rounds, mut parts) = (Vec::new(), 10, Vec::new());
         let mut words = words.iter();
         while let Some(&word) = words.next() {
@@ -54,13 +60,14 @@ impl<'a> Options<'a> {
         }
         ensure!(!engines.is_empty(), USAGE);
         let wanted = |name: &&str| parts.is_empty() || parts.iter().any(|part| name.contains(part));
-        let workloads: Vec<_> = vision::NAMES.iter().copied().filter(wanted).collect();
+        let workloads: Vec<_> = domain.workloads.iter().copied().filter(wanted).collect();
         ensure!(
             !workloads.is_empty(),
             "no workload matches {parts:?}; known: {}",
-            vision::NAMES.join(", ")
+            domain.workloads.join(", ")
         );
         Ok(Self {
+            domain,
             engines,
             rounds,
             workloads,
@@ -69,9 +76,9 @@ impl<'a> Options<'a> {
 }
 
 /// Serves one workload over stdin/stdout: `go` → milliseconds of one call, `mem` → peak MiB.
-fn worker(name: &str) -> Result<()> {
+fn worker(domain: &Domain, name: &str) -> Result<()> {
     let mut workload =
-        vision::workload(name).with_context(|| format!("unknown workload {name}"))?;
+        (domain.workload)(name).with_context(|| format!("unknown workload {name}"))?;
     let out = std::io::stdout();
     writeln!(out.lock(), "ready")?;
     for line in std::io::stdin().lock().lines() {
@@ -156,6 +163,8 @@ fn compare(options: &Options<'_>) -> Result<()> {
     let python =
         std::env::var_os("PANOPLY_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let own = std::env::current_exe()?;
+    let domain = options.domain.name;
+    let script = format!("{PEERS}/{domain}.py");
     let mut out = std::io::stdout();
     write!(out, "{:<30} {:>10} {:>6}", "workload", "panoply ms", "MiB")?;
     for engine in &options.engines {
@@ -170,16 +179,16 @@ fn compare(options: &Options<'_>) -> Result<()> {
     }
     writeln!(out)?;
     for name in &options.workloads {
-        let mut ours =
-            Peer::start(&own, &["--worker", name])?.context("our own worker did not start")?;
+        let mut ours = Peer::start(&own, &["--worker", domain, name])?
+            .context("our own worker did not start")?;
         let mut peers = Vec::new();
         for engine in &options.engines {
-            peers.push(Peer::start(&python, &[WORKER, engine, name])?);
+            peers.push(Peer::start(&python, &[&script, engine, name])?);
         }
         if peers.iter().all(Option::is_none) && *name == options.workloads[0] {
             writeln!(
                 out,
-                "skipped: {} cannot run {WORKER} {} (set PANOPLY_PYTHON to a Python that has these engines)",
+                "skipped: {} cannot run {script} {} (set PANOPLY_PYTHON to a Python that has these engines)",
                 python.display(),
                 options.engines.join(", ")
             )?;

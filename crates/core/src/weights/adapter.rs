@@ -95,20 +95,17 @@ impl LoraConfig {
                 .iter()
                 .find_map(|(ours, theirs)| Some((slot.name.strip_suffix(ours)?, theirs)));
             let published = |ours: &str| map.to_published(ours);
-            let (name, turned) = match factor {
-                Some((weight, suffix)) => {
-                    let key = published(weight);
-                    in_out |= map.is_in_out(&key);
-                    let layer = key.strip_suffix(".weight").unwrap_or(&key);
-                    (format!("{layer}{suffix}"), true)
+            let (name, turned) = if let Some((weight, suffix)) = factor {
+                let key = published(weight);
+                in_out |= map.is_in_out(&key);
+                let layer = key.strip_suffix(".weight").unwrap_or(&key);
+                (format!("{layer}{suffix}"), true)
+            } else {
+                let key = published(&slot.name);
+                if !self.whole.iter().any(|name| starts_with(&key, name)) {
+                    continue;
                 }
-                None => {
-                    let key = published(&slot.name);
-                    if !self.whole.iter().any(|name| starts_with(&key, name)) {
-                        continue;
-                    }
-                    (key, slot.transposed)
-                }
+                (key, slot.transposed)
             };
             tensors.insert(format!("{PREFIX}{name}"), raw(slot, turned)?);
         }
