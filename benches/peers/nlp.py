@@ -89,7 +89,7 @@ def decode(read):
         with t.inference_mode():
             for _ in range(STEPS):
                 token = net(token, past_key_values=cache).logits[:, -1:].argmax(-1)
-        cache.crop(read)
+        cache.crop(-STEPS)
         return token.item()
     return run
 
