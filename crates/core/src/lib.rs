@@ -26,7 +26,7 @@ pub mod weights;
 pub use error::{Error, Result, guard};
 pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
-    Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
+    Artefact, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pieces, Pipeline,
     PredictOptions, Predictor, RecipeInfo, RunContext, Session, Task, TrainOutcome, TrainRequest,
     answer_batch,
 };

@@ -12,12 +12,14 @@
 //! of the struct that owns the tensor (`Linear`, `BatchNorm`, …), so no module of ours may bear
 //! one of these names and mean something else; `LinearLayout::Col` is not supported.
 
+mod gguf;
 mod keymap;
 mod layout;
 mod load;
 mod read;
 mod write;
 
+pub use gguf::{Gguf, GgufValue};
 pub use keymap::KeyMap;
 pub use load::{LoadOptions, LoadReport, load, load_bytes, load_with};
 pub use write::{SaveDtype, write_tensors};

@@ -4,6 +4,7 @@ pub mod classify;
 pub mod embed;
 mod encoder;
 pub mod fill_mask;
+pub mod generate;
 pub mod segment;
 
 use panoply_core::Task;
@@ -13,5 +14,6 @@ pub const ALL: &[&dyn Task] = &[
     &classify::Classify,
     &embed::Embed,
     &fill_mask::FillMask,
+    &generate::Generate,
     &segment::Segment,
 ];
