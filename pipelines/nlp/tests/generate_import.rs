@@ -126,10 +126,15 @@ fn llama2c(tensors: &BTreeMap<String, RawTensor>, vocab: usize) -> Vec<u8> {
     bytes
 }
 
-/// Tokens with scores: `<unk>`, `<s>`, `</s>`, all bytes, some pieces, then fillers.
-fn vocabulary(size: usize) -> Vec<u8> {
+/// Tokens with scores: `<unk>`, `<s>`, `</s>`, all bytes (by name, or as older files have them), some
+/// pieces, then fillers.
+fn vocabulary(size: usize, old: bool) -> Vec<u8> {
     let mut tokens = vec!["<unk>".to_string(), "\n<s>\n".into(), "\n</s>\n".into()];
-    tokens.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
+    let byte = |byte: u8| match old {
+        true => char::from(byte).to_string(),
+        false => format!("<0x{byte:02X}>"),
+    };
+    tokens.extend((0..=255).map(byte));
     let pieces = [" ", "a", "b", "c", "ab", "abc", " a", " abc", "bc"];
     tokens.extend(pieces.map(String::from));
     tokens.extend((tokens.len()..size).map(|id| format!("filler{id}")));
@@ -150,12 +155,12 @@ fn llama2c_files_become_the_published_layout() -> Result<(), Error> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("model.bin");
     for (name, whole) in [
-        ("behind", [weights.clone(), vocabulary(vocab)].concat()),
+        ("behind", [weights.clone(), vocabulary(vocab, true)].concat()),
         ("beside", weights.clone()),
     ] {
         fs::write(&file, whole).unwrap();
         if name == "beside" {
-            fs::write(dir.path().join("tokenizer.bin"), vocabulary(vocab)).unwrap();
+            fs::write(dir.path().join("tokenizer.bin"), vocabulary(vocab, false)).unwrap();
         }
         let out = dir.path().join(name);
         Generate.import(&file, "llama", &out)?;

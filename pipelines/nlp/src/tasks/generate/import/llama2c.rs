@@ -168,7 +168,11 @@ fn tokenizer(bytes: &[u8], vocab_size: usize, path: &Path) -> Result<serde_json:
             0 => "<unk>".into(),
             1 => "<s>".into(),
             2 => "</s>".into(),
-            _ => token.replace(' ', "▁"),
+            // The 256 bytes; older files write a byte as the character of that number.
+            _ => match u8::try_from(id - 3) {
+                Ok(byte) if token.chars().eq([char::from(byte)]) => format!("<0x{byte:02X}>"),
+                _ => token.replace(' ', "▁"),
+            },
         });
     }
     let kinds = (0..vocab_size).map(|id| match id {
