@@ -3,7 +3,9 @@
 //! `datasets/data/make.py` makes it out of published packages; `manifest.json` says where each file
 //! comes from and under which licence.
 
-use crate::{Columns, Corpus, Error, ImageSet, LabelledTexts, Result, SegmentedText, Split, images};
+use crate::{
+    Columns, Corpus, Error, ImageSet, LabelledTexts, Result, SegmentedText, Split, images,
+};
 use serde::{Deserialize, Serialize};
 
 /// What the manifest says about one bundled file.

@@ -5,7 +5,9 @@
 //! corpora are: the last part is for validation.
 
 use crate::{
-    Error, Result, gate, gate::GateReport, hex,
+    Error, Result, gate,
+    gate::GateReport,
+    hex,
     segmented::{MAX_BYTES, unpack},
 };
 use sha2::{Digest, Sha256};
@@ -143,14 +145,26 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
-        let name = entry.file_name().to_string_lossy().to_lowercase();
         if kind.is_dir() {
             walk(&path, found)?;
-        } else if name.ends_with(".txt") || name.ends_with(".txt.gz") {
+        } else if is_text(&path) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+/// Whether a name ends as `.txt` or `.txt.gz`, in either case.
+fn is_text(path: &Path) -> bool {
+    let ends = |path: &Path, end: &str| {
+        path.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case(end))
+    };
+    let packed = ends(path, "gz")
+        && path
+            .file_stem()
+            .is_some_and(|stem| ends(stem.as_ref(), "txt"));
+    packed || ends(path, "txt")
 }
 
 #[cfg(test)]
@@ -183,11 +197,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_refused_by_name() {
-        let refused = |bytes: &[u8]| {
-            Corpus::from_bytes("here", bytes)
-                .unwrap_err()
-                .to_string()
-        };
+        let refused = |bytes: &[u8]| Corpus::from_bytes("here", bytes).unwrap_err().to_string();
         assert!(refused(b"ab\xFF").contains("byte 2 is not UTF-8"));
         assert!(refused(b"").contains("no text"));
         assert!(refused(&[0x1F, 0x8B, 1]).contains("here"));

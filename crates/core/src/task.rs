@@ -207,7 +207,9 @@ impl Default for PredictOptions {
 /// Shown the text of an answer as it grows. The pieces of one answer, one after the other, are its
 /// text; none is empty and none ends within a character.
 #[derive(Clone)]
-pub struct Pieces(Arc<dyn Fn(&str) -> Result<()> + Send + Sync>);
+pub struct Pieces(Arc<Show>);
+
+type Show = dyn Fn(&str) -> Result<()> + Send + Sync;
 
 impl Pieces {
     /// Calls `show` with each piece; an error of it ends the answer.

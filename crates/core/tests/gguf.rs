@@ -59,7 +59,9 @@ fn outcome(bytes: &[u8]) -> Option<String> {
     fs::write(&path, bytes).unwrap();
     let opened = Gguf::open(&path).and_then(|gguf| {
         let names: Vec<String> = gguf.names().map(String::from).collect();
-        names.iter().try_for_each(|name| gguf.tensor(name).map(drop))
+        names
+            .iter()
+            .try_for_each(|name| gguf.tensor(name).map(drop))
     });
     let error = opened.err()?;
     assert_eq!(error.exit_code(), 2, "{error}");

@@ -209,7 +209,9 @@ fn stream(
             match answer {
                 Err(e @ Error::Interrupted { .. }) => return Err(e),
                 Err(e) => failures.add(e),
-                Ok(output) => output.raw.map_or(Ok(()), |raw| print::line(&raw.to_string()))?,
+                Ok(output) => output
+                    .raw
+                    .map_or(Ok(()), |raw| print::line(&raw.to_string()))?,
             }
         }
         if context.interrupt.is_raised() {

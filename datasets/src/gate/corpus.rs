@@ -28,7 +28,9 @@ pub fn inspect_corpus(train: &Corpus, valid: &Corpus) -> GateReport {
         }
     }
     let seen: BTreeSet<&str> = long_lines(train).collect();
-    let shared: BTreeSet<&str> = long_lines(valid).filter(|line| seen.contains(line)).collect();
+    let shared: BTreeSet<&str> = long_lines(valid)
+        .filter(|line| seen.contains(line))
+        .collect();
     if !shared.is_empty() {
         let what = "long lines of the validation text are in the training text";
         let examples = shared.iter().map(|line| line.chars().take(40).collect());

@@ -8,9 +8,7 @@
 use panoply_core::{
     Input, Payload, Pieces, PredictOptions, Predictor, RunContext, Session, Task, TrainRequest,
 };
-use panoply_nlp::tasks::generate::{
-    BUNDLED, Finish, Generate, Generator, logits, score_text,
-};
+use panoply_nlp::tasks::generate::{BUNDLED, Finish, Generate, Generator, logits, score_text};
 use serde_json::{Map, Value, json};
 use std::{
     fs,
@@ -166,7 +164,11 @@ fn eval_reads_files_and_folders() {
     assert!((metric("bits_per_byte") - nll / bytes / std::f64::consts::LN_2).abs() < 1e-9);
     assert!((metric("byte_perplexity").log2() - metric("bits_per_byte")).abs() < 1e-9);
     fs::write(dir.path().join("c.txt"), b"\xFF").unwrap();
-    assert!(Generate.eval(&model, dir.path(), 4, &RunContext::cpu()).is_err());
+    assert!(
+        Generate
+            .eval(&model, dir.path(), 4, &RunContext::cpu())
+            .is_err()
+    );
 }
 
 #[test]
@@ -188,13 +190,19 @@ fn drawing_follows_the_seed_and_the_filters() {
     let greedy = draw(json!({"max_new_tokens": 30}));
     assert_eq!(draw(json!({"max_new_tokens": 30, "top_k": 1})), greedy);
     assert_eq!(draw(json!({"max_new_tokens": 30, "top_p": 1e-6})), greedy);
-    assert_eq!(draw(json!({"max_new_tokens": 30, "temperature": 1e-4})), greedy);
+    assert_eq!(
+        draw(json!({"max_new_tokens": 30, "temperature": 1e-4})),
+        greedy
+    );
 }
 
 #[test]
 fn log_probabilities_are_those_of_the_model() {
     // The answer's own text, scored with the prompt in front of it, has the same likelihood.
-    let generator = open("llama", json!({"max_new_tokens": 12, "repetition_penalty": 1.5}));
+    let generator = open(
+        "llama",
+        json!({"max_new_tokens": 12, "repetition_penalty": 1.5}),
+    );
     let answer = &generator.predict(&["The quick".into()]).unwrap()[0];
     assert_eq!(answer.ids.len(), answer.log_probs.len());
     assert!(answer.log_probs.iter().all(|p| *p <= 0.0));
@@ -214,9 +222,13 @@ fn log_probabilities_are_those_of_the_model() {
 #[test]
 fn answers_go_on_beyond_the_context() {
     for model in ["gpt2", "llama"] {
-        let settings = json!({"max_new_tokens": 200, "eos_token_id": [], "repetition_penalty": 1.2});
+        let settings =
+            json!({"max_new_tokens": 200, "eos_token_id": [], "repetition_penalty": 1.2});
         let generator = open(model, settings);
-        let prompts = ["The quick".to_string(), "All work and no play makes the fox".into()];
+        let prompts = [
+            "The quick".to_string(),
+            "All work and no play makes the fox".into(),
+        ];
         let together = generator.predict(&prompts).unwrap();
         for (prompt, answer) in prompts.iter().zip(&together) {
             assert_eq!((answer.ids.len(), answer.finish), (200, Finish::Length));
@@ -234,7 +246,9 @@ fn answers_go_on_beyond_the_context() {
 #[test]
 fn stop_strings_and_pieces_agree_with_the_answer() {
     let plain = open("gpt2", json!({"max_new_tokens": 40, "eos_token_id": []}));
-    let text = plain.predict(&["The quick".into()]).unwrap()[0].text.clone();
+    let text = plain.predict(&["The quick".into()]).unwrap()[0]
+        .text
+        .clone();
     let middle: String = text.chars().skip(10).take(3).collect();
     for settings in [
         json!({"max_new_tokens": 40, "eos_token_id": []}),
@@ -257,7 +271,10 @@ fn stop_strings_and_pieces_agree_with_the_answer() {
             })),
             ..PredictOptions::default()
         };
-        let answer = session.predict(&[input("a", "The quick")], &options).remove(0).unwrap();
+        let answer = session
+            .predict(&[input("a", "The quick")], &options)
+            .remove(0)
+            .unwrap();
         let answer_text = answer.json["text"].as_str().unwrap();
         let pieces = shown.lock().unwrap().clone();
         assert_eq!(pieces.concat(), answer_text);
@@ -275,13 +292,21 @@ fn wrong_input_is_refused_by_name_and_spoils_no_neighbour() {
     let model = fixture("llama").display().to_string();
     let mut session: Box<dyn Session> = Generate.open(&model, &context(settings)).unwrap();
     let bytes = Input::bytes("broken", vec![0x61, 0xFF]);
-    let inputs = [input("good", "The quick"), input("empty", ""), bytes, input("good", "The quick")];
+    let inputs = [
+        input("good", "The quick"),
+        input("empty", ""),
+        bytes,
+        input("good", "The quick"),
+    ];
     let answers = session.predict(&inputs, &PredictOptions::default());
     let text = |at: usize| answers[at].as_ref().unwrap().json.clone();
     assert_eq!(text(0), text(3));
     for (at, name) in [(1, "empty"), (2, "broken")] {
         let error = answers[at].as_ref().unwrap_err();
-        assert!(error.exit_code() == 2 && error.to_string().contains(name), "{error}");
+        assert!(
+            error.exit_code() == 2 && error.to_string().contains(name),
+            "{error}"
+        );
     }
     let ten_megabytes = "word ".repeat(2 << 20);
     let answers = session.predict(&[input("huge", &ten_megabytes)], &PredictOptions::default());
@@ -336,13 +361,16 @@ fn examples_stand_in_front_of_prompts() {
     let few = open("gpt2", json!({"few_shot": shots, "max_new_tokens": 5}));
     let plain = open("gpt2", json!({"max_new_tokens": 5}));
     let whole = "Input: fox\nOutput: dog\n\nInput: quick\nOutput:";
-    let (a, b) = (few.encode("a", "quick").unwrap(), plain.encode("b", whole).unwrap());
+    let (a, b) = (
+        few.encode("a", "quick").unwrap(),
+        plain.encode("b", whole).unwrap(),
+    );
     assert_eq!((a.ids, a.text.as_str()), (b.ids, "quick"));
     assert_eq!(few.decoding().stop, ["\n\n"]);
 }
 
-fn debug_run(out: &Path, sets: &[&str], change: impl FnOnce(&mut TrainRequest)) -> Value {
-    let mut request = TrainRequest {
+fn request(out: &Path, sets: &[&str]) -> TrainRequest {
+    TrainRequest {
         recipe: "debug".into(),
         sets: sets.iter().map(|s| (*s).into()).collect(),
         data: None,
@@ -350,7 +378,11 @@ fn debug_run(out: &Path, sets: &[&str], change: impl FnOnce(&mut TrainRequest)) 
         out: out.into(),
         resume: false,
         accept_data_issues: false,
-    };
+    }
+}
+
+fn debug_run(out: &Path, sets: &[&str], change: impl FnOnce(&mut TrainRequest)) -> Value {
+    let mut request = request(out, sets);
     change(&mut request);
     let outcome = Generate.train(&request, &RunContext::cpu()).unwrap();
     let report = fs::read_to_string(out.join("report.json")).unwrap();
@@ -372,23 +404,35 @@ fn training_goes_on_bit_for_bit_and_from_a_trained_model() {
     let whole = debug_run(&at("whole"), &short, |_| ());
     assert_eq!(whole["losses"].as_array().unwrap().len(), 20);
     assert_eq!(whole["splits"][0]["num_samples"], 90_000);
-    // A model of 65 characters that has learned something.
+    // Ctrl-C after the first step, then the rest.
+    let stopped = RunContext::cpu();
+    stopped.interrupt.raise();
+    let error = Generate
+        .train(&request(&at("parts"), &short), &stopped)
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 130, "{error}");
+    let parts = debug_run(&at("parts"), &short, |request| request.resume = true);
+    assert_eq!(parts, whole);
+    // A model of 61 characters that has learned something.
     let loss = whole["metrics"]["valid_loss"].as_f64().unwrap();
     assert!(loss < 3.6, "{loss}");
     let model = at("whole").join("model").display().to_string();
     let text = dir.path().join("text.txt");
     fs::write(&text, "First Citizen:\nSpeak, speak.\n\n".repeat(200)).unwrap();
-    let tuned = debug_run(&at("tuned"), &["data.steps_per_epoch=5", "fit.epochs=4"], |request| {
-        request.recipe = "finetune".into();
-        request.model = Some(model.clone());
-        request.data = Some(text.clone());
-        request.sets.push("fit.optimizer.lr=0.003".into());
-    });
+    let tuned = debug_run(
+        &at("tuned"),
+        &["data.steps_per_epoch=5", "fit.epochs=4"],
+        |request| {
+            request.recipe = "finetune".into();
+            request.model = Some(model.clone());
+            request.data = Some(text.clone());
+            request.sets.push("fit.optimizer.lr=0.003".into());
+        },
+    );
     let losses = tuned["losses"].as_array().unwrap();
     assert!(losses[losses.len() - 1].as_f64() < losses[0].as_f64());
     let card = fs::read_to_string(at("tuned").join("model/panoply.json")).unwrap();
     assert!(card.contains("fine-tuned from"));
-    // The validation loss of the report is that of `eval` where blocks and windows are the same.
     let generator = Generator::open(&model, &RunContext::cpu()).unwrap();
     assert_eq!(generator.card().task, "generate");
 }

@@ -5,7 +5,10 @@
     reason = "helpers of tests: a failure ends the test"
 )]
 
-use panoply_core::{Error, Predictor, RunContext, Task, weights::{RawTensor, read_tensors}};
+use panoply_core::{
+    Error, Predictor, RunContext, Task,
+    weights::{RawTensor, read_tensors},
+};
 use panoply_nlp::tasks::generate::{Generate, Generator};
 use serde_json::{Value, json};
 use std::{
@@ -34,16 +37,25 @@ fn gguf_gives_the_tokens_of_transformers() {
     let card = Generate
         .import(&fixture("tiny.gguf"), "llama", dir.path())
         .unwrap();
-    assert_eq!((card.task.as_str(), card.arch.as_str()), ("generate", "llama"));
+    assert_eq!(
+        (card.task.as_str(), card.arch.as_str()),
+        ("generate", "llama")
+    );
     let files = fs::read_dir(dir.path()).unwrap().count();
-    assert_eq!(files, 6, "config, weights, tokenizer (2), generation_config, card");
+    assert_eq!(
+        files, 6,
+        "config, weights, tokenizer (2), generation_config, card"
+    );
     let generator = open(dir.path(), json!({"max_new_tokens": 24}));
     let cases = fs::read_to_string(fixture("gguf.json")).unwrap();
     let cases: Value = serde_json::from_str(&cases).unwrap();
     for case in cases.as_array().unwrap() {
         let prompt = case["prompt"].as_str().unwrap();
         let ids = |key: &str| serde_json::from_value::<Vec<u32>>(case[key].clone()).unwrap();
-        assert_eq!(generator.encode("prompt", prompt).unwrap().ids, ids("prompt_ids"));
+        assert_eq!(
+            generator.encode("prompt", prompt).unwrap().ids,
+            ids("prompt_ids")
+        );
         let answer = &generator.predict(&[prompt.into()]).unwrap()[0];
         assert_eq!(answer.ids, ids("ids"), "{prompt}");
         // The first token's log-probability, out of the reference's logits.
@@ -61,7 +73,10 @@ fn what_is_no_checkpoint_is_refused_by_name() {
         let (file, out) = (dir.path().join("x.bin"), dir.path().join("out"));
         fs::write(&file, bytes).unwrap();
         let error = Generate.import(&file, arch, &out).unwrap_err();
-        assert!(error.exit_code() == 2 && error.to_string().contains(what), "{error}");
+        assert!(
+            error.exit_code() == 2 && error.to_string().contains(what),
+            "{error}"
+        );
         assert!(!out.join("config.json").exists());
     };
     let whole = fs::read(fixture("tiny.gguf")).unwrap();
@@ -70,16 +85,27 @@ fn what_is_no_checkpoint_is_refused_by_name() {
     refused(&whole, "gpt5", "architecture");
     refused(b"", "llama", "too early");
     refused(&[0xFF; 100], "llama", "sizes");
-    refused(b"{\"a\": 1}, and some more text of a file", "llama", "x.bin");
+    refused(
+        b"{\"a\": 1}, and some more text of a file",
+        "llama",
+        "x.bin",
+    );
     // Another kind of tokenizer, and another architecture.
     let change = |from: &[u8], to: &[u8]| {
-        let at = whole.windows(from.len()).position(|part| part == from).unwrap();
+        let at = whole
+            .windows(from.len())
+            .position(|part| part == from)
+            .unwrap();
         [&whole[..at], to, &whole[at + from.len()..]].concat()
     };
     refused(&change(b"gpt-2", b"gpt-9"), "llama", "gpt-9");
     refused(&change(b"llama", b"mamba"), "llama", "mamba");
     refused(&change(b"blk.1.attn_k", b"blk.1.attn_z"), "llama", "attn_z");
-    refused(&change(b"blk.1.attn_k", b"blk.9.attn_k"), "llama", "layers.");
+    refused(
+        &change(b"blk.1.attn_k", b"blk.9.attn_k"),
+        "llama",
+        "layers.",
+    );
 }
 
 /// Rows of a head with rotary pairs side by side, as llama2.c has them.
@@ -130,9 +156,12 @@ fn llama2c(tensors: &BTreeMap<String, RawTensor>, vocab: usize) -> Vec<u8> {
 /// pieces, then fillers.
 fn vocabulary(size: usize, old: bool) -> Vec<u8> {
     let mut tokens = vec!["<unk>".to_string(), "\n<s>\n".into(), "\n</s>\n".into()];
-    let byte = |byte: u8| match old {
-        true => char::from(byte).to_string(),
-        false => format!("<0x{byte:02X}>"),
+    let byte = |byte: u8| {
+        if old {
+            char::from(byte).to_string()
+        } else {
+            format!("<0x{byte:02X}>")
+        }
     };
     tokens.extend((0..=255).map(byte));
     let pieces = [" ", "a", "b", "c", "ab", "abc", " a", " abc", "bc"];
@@ -155,7 +184,10 @@ fn llama2c_files_become_the_published_layout() -> Result<(), Error> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("model.bin");
     for (name, whole) in [
-        ("behind", [weights.clone(), vocabulary(vocab, true)].concat()),
+        (
+            "behind",
+            [weights.clone(), vocabulary(vocab, true)].concat(),
+        ),
         ("beside", weights.clone()),
     ] {
         fs::write(&file, whole).unwrap();
@@ -174,6 +206,10 @@ fn llama2c_files_become_the_published_layout() -> Result<(), Error> {
         assert_eq!(generator.predict(&["abc".into()])?[0].ids.len(), 3);
     }
     fs::write(&file, &weights[..weights.len() - 4]).unwrap();
-    assert!(Generate.import(&file, "llama", &dir.path().join("cut")).is_err());
+    assert!(
+        Generate
+            .import(&file, "llama", &dir.path().join("cut"))
+            .is_err()
+    );
     Ok(())
 }

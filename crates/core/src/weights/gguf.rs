@@ -122,7 +122,11 @@ impl Stored {
             }
             Self::Q8_0 => {
                 let scale = half(0);
-                out.extend(block[2..].iter().map(|&q| f32::from(q.cast_signed()) * scale));
+                out.extend(
+                    block[2..]
+                        .iter()
+                        .map(|&q| f32::from(q.cast_signed()) * scale),
+                );
             }
         }
     }
@@ -239,7 +243,9 @@ impl<R: Read> Input<R> {
     fn bytes<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let mut bytes = [0; N];
         self.take(N as u64)?;
-        self.inner.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+        self.inner
+            .read_exact(&mut bytes)
+            .map_err(|e| e.to_string())?;
         Ok(bytes)
     }
 
@@ -272,7 +278,9 @@ impl<R: Read> Input<R> {
         }
         self.take(len)?;
         let mut bytes = vec![0; len as usize];
-        self.inner.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+        self.inner
+            .read_exact(&mut bytes)
+            .map_err(|e| e.to_string())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

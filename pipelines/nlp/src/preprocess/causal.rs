@@ -31,10 +31,7 @@ impl TextTokenizer {
 
     /// A tokenizer with a token for each character of the given texts, ids in the order of the code
     /// points. A character that it does not know makes no token.
-    pub fn characters<'t>(
-        texts: impl Iterator<Item = &'t str>,
-        max_length: usize,
-    ) -> Result<Self> {
+    pub fn characters<'t>(texts: impl Iterator<Item = &'t str>, max_length: usize) -> Result<Self> {
         let (json, vocab_size) = train::characters(texts)?;
         Self::causal_from_json(&json, vocab_size, max_length)
     }
@@ -98,9 +95,10 @@ impl TextTokenizer {
     }
 
     fn ids(&self, name: &str, text: &str, special: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, special).map_err(|e| {
-            Error::input(name, e.to_string(), "a text that the tokenizer can cut")
-        })?;
+        let encoding = self
+            .inner
+            .encode_fast(text, special)
+            .map_err(|e| Error::input(name, e.to_string(), "a text that the tokenizer can cut"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -140,7 +138,10 @@ pub fn causal_input<R: AsRef<[u32]>>(rows: &[R], device: &Device) -> CausalInput
         real.resize(real.len() + row.len(), true);
     }
     let shape = [rows.len(), longest];
-    let input = CausalInput::new(Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device));
+    let input = CausalInput::new(Tensor::<2, Int>::from_data(
+        TensorData::new(ids, shape),
+        device,
+    ));
     if lengths.min() == Some(longest) {
         return input;
     }

@@ -69,7 +69,9 @@ pub(super) fn search(
         let rows: Vec<usize> = open.iter().map(|c| c.from).collect();
         running = open.into_iter().map(|c| c.beam).collect();
         sequences.select(&rows);
-        let last = running.iter().filter_map(|beam| beam.tokens.last().copied());
+        let last = running
+            .iter()
+            .filter_map(|beam| beam.tokens.last().copied());
         sequences.push(&last.collect::<Vec<_>>());
     }
     let (beam, finish) = finished.swap_remove(0);
@@ -121,13 +123,15 @@ fn best(
 
 fn ended(beam: &Beam, decoding: &Decoding, text: &mut Growing<'_>) -> Result<Option<Finish>> {
     let last = beam.tokens.last();
-    Ok(if last.is_some_and(|id| decoding.eos_token_ids.contains(id)) {
-        Some(Finish::Eos)
-    } else if text.update(&beam.tokens)? {
-        Some(Finish::Stop)
-    } else {
-        (beam.tokens.len() >= decoding.max_new_tokens).then_some(Finish::Length)
-    })
+    Ok(
+        if last.is_some_and(|id| decoding.eos_token_ids.contains(id)) {
+            Some(Finish::Eos)
+        } else if text.update(&beam.tokens)? {
+            Some(Finish::Stop)
+        } else {
+            (beam.tokens.len() >= decoding.max_new_tokens).then_some(Finish::Length)
+        },
+    )
 }
 
 /// A score over a length to the power of the penalty.

@@ -4,7 +4,10 @@ use super::{
     generator::Generator,
     settings::{Decoding, Settings},
 };
-use crate::{models::{CausalLmConfig, Decoder}, preprocess::TextTokenizer};
+use crate::{
+    models::{CausalLmConfig, Decoder},
+    preprocess::TextTokenizer,
+};
 use panoply_core::{Error, Result, RunContext, weights};
 use serde::de::DeserializeOwned;
 

@@ -66,12 +66,11 @@ pub(super) fn decode(
             let row = active[slot];
             let answer = &mut answers[row];
             let token = choose(logits, prompts[row], answer, decoding);
-            match ended(answer, decoding, &mut texts[row])? {
-                Some(finish) => answer.finish = finish,
-                None => {
-                    slots.push(slot);
-                    tokens.push(token);
-                }
+            if let Some(finish) = ended(answer, decoding, &mut texts[row])? {
+                answer.finish = finish;
+            } else {
+                slots.push(slot);
+                tokens.push(token);
             }
         }
         active = slots.iter().map(|&slot| active[slot]).collect();
@@ -98,17 +97,15 @@ fn choose(mut scores: Vec<f32>, prompt: &[u32], answer: &mut Chosen, decoding: &
     token as u32
 }
 
-fn ended(
-    answer: &Chosen,
-    decoding: &Decoding,
-    text: &mut Growing<'_>,
-) -> Result<Option<Finish>> {
+fn ended(answer: &Chosen, decoding: &Decoding, text: &mut Growing<'_>) -> Result<Option<Finish>> {
     let last = answer.tokens.last();
-    Ok(if last.is_some_and(|id| decoding.eos_token_ids.contains(id)) {
-        Some(Finish::Eos)
-    } else if text.update(&answer.tokens)? {
-        Some(Finish::Stop)
-    } else {
-        (answer.tokens.len() >= decoding.max_new_tokens).then_some(Finish::Length)
-    })
+    Ok(
+        if last.is_some_and(|id| decoding.eos_token_ids.contains(id)) {
+            Some(Finish::Eos)
+        } else if text.update(&answer.tokens)? {
+            Some(Finish::Stop)
+        } else {
+            (answer.tokens.len() >= decoding.max_new_tokens).then_some(Finish::Length)
+        },
+    )
 }

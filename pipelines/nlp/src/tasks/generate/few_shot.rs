@@ -37,7 +37,11 @@ impl FewShot {
             return Ok(Self::default());
         };
         let text = fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        Self::parse(&path.display().to_string(), &text, &settings.few_shot_template)
+        Self::parse(
+            &path.display().to_string(),
+            &text,
+            &settings.few_shot_template,
+        )
     }
 
     fn parse(location: &str, text: &str, template: &str) -> Result<Self> {
@@ -79,7 +83,11 @@ fn parts(template: &str) -> Result<(&str, &str, &str)> {
         .and_then(|(start, rest)| Some((start, rest.split_once("{output}")?)));
     let (start, (middle, end)) = found.ok_or_else(|| {
         let expected = "a template with {input} and, after it, {output}";
-        Error::input("setting few_shot_template", format!("'{template}'"), expected)
+        Error::input(
+            "setting few_shot_template",
+            format!("'{template}'"),
+            expected,
+        )
     })?;
     Ok((start, middle, end))
 }
@@ -88,7 +96,8 @@ fn parts(template: &str) -> Result<(&str, &str, &str)> {
 mod tests {
     use super::*;
 
-    const SHOTS: &str = "{\"input\": \"2+2\", \"output\": \"4\"}\n\n{\"output\": \"9\", \"input\": \"3*3\"}\n";
+    const SHOTS: &str =
+        "{\"input\": \"2+2\", \"output\": \"4\"}\n\n{\"output\": \"9\", \"input\": \"3*3\"}\n";
 
     #[test]
     fn examples_stand_in_front_of_the_prompt() {

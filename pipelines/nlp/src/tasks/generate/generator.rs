@@ -82,7 +82,9 @@ impl Generator {
         model.load(&folder.weights()?)?;
         let card = card(&folder, &config, &model)?;
         let settings: Settings = context.settings()?;
-        let generation = folder.read_json("generation_config.json")?.unwrap_or_default();
+        let generation = folder
+            .read_json("generation_config.json")?
+            .unwrap_or_default();
         let location = folder.path().display().to_string();
         let decoding = Decoding::of(&settings, generation, &raw, &location, vocab)?;
         Self::new(config, model, tokenizer, card, context)?.with_decoding(settings, decoding)
@@ -165,7 +167,11 @@ impl Generator {
 
     /// An answer for each prompt, in order; each is what it would be alone. The text of a single one goes to
     /// `pieces` while it comes.
-    pub fn generate(&self, prompts: &[&Prompt], pieces: Option<&Pieces>) -> Result<Vec<Generation>> {
+    pub fn generate(
+        &self,
+        prompts: &[&Prompt],
+        pieces: Option<&Pieces>,
+    ) -> Result<Vec<Generation>> {
         let pieces = pieces.filter(|_| prompts.len() == 1);
         if let (Some(pieces), [prompt], true) = (pieces, prompts, self.settings.full_text) {
             pieces.show(&prompt.text)?;
@@ -277,7 +283,12 @@ fn card(folder: &ModelFolder, config: &CausalLmConfig, model: &CausalLm) -> Resu
     let origin = folder.path().display().to_string();
     let arch = architecture(config);
     let count = weights::num_params(model);
-    Ok(ModelCard::new(["nlp", "generate", arch], count, &licence, &origin))
+    Ok(ModelCard::new(
+        ["nlp", "generate", arch],
+        count,
+        &licence,
+        &origin,
+    ))
 }
 
 impl Predictor for Generator {

@@ -162,7 +162,12 @@ impl Session for GenerateSession {
                 (Err(e), _) => Err(e),
                 (Ok(_), Some(failure)) => Err(again(failure)),
                 (Ok(prompt), None) => answers.next().map_or_else(
-                    || Err(again(&Error::Internal { context: "generating".into(), message: "no answer".into() })),
+                    || {
+                        Err(again(&Error::Internal {
+                            context: "generating".into(),
+                            message: "no answer".into(),
+                        }))
+                    },
                     |answer| Ok(output(&prompt, &answer, options)),
                 ),
             });

@@ -143,10 +143,12 @@ pub fn score_text(
         num_bytes: text.len() as u64,
     };
     let mut progress = Progress::new("eval", windows.len() as u64);
-    let alike = |a: &(usize, usize, usize), b: &(usize, usize, usize)| {
-        (a.1 - a.0, a.2) == (b.1 - b.0, b.2)
-    };
-    for chunk in windows.chunk_by(alike).flat_map(|same| same.chunks(batch.max(1))) {
+    let alike =
+        |a: &(usize, usize, usize), b: &(usize, usize, usize)| (a.1 - a.0, a.2) == (b.1 - b.0, b.2);
+    for chunk in windows
+        .chunk_by(alike)
+        .flat_map(|same| same.chunks(batch.max(1)))
+    {
         super::decode::check(&generator.interrupt)?;
         let rows: Vec<&[u32]> = chunk.iter().map(|&(from, to, _)| &ids[from..to]).collect();
         let predicted = chunk[0].2;
@@ -198,8 +200,14 @@ mod tests {
 
     #[test]
     fn every_token_but_the_first_is_predicted_once() {
-        assert_eq!(windows(10, 4, 2), [(0, 4, 3), (2, 6, 2), (4, 8, 2), (6, 10, 2)]);
-        assert_eq!(windows(9, 4, 2), [(0, 4, 3), (2, 6, 2), (4, 8, 2), (6, 9, 1)]);
+        assert_eq!(
+            windows(10, 4, 2),
+            [(0, 4, 3), (2, 6, 2), (4, 8, 2), (6, 10, 2)]
+        );
+        assert_eq!(
+            windows(9, 4, 2),
+            [(0, 4, 3), (2, 6, 2), (4, 8, 2), (6, 9, 1)]
+        );
         assert_eq!(windows(3, 4, 2), [(0, 3, 2)]);
         // Side by side: the first token of each window is context.
         assert_eq!(windows(9, 4, 4), [(0, 4, 3), (4, 8, 3)]);

@@ -156,7 +156,6 @@ impl Recipe {
                 },
                 ..debug.fit
             },
-            ..debug
         }
     }
 

@@ -38,7 +38,10 @@ impl<'a> Blocks<'a> {
 
     /// The first blocks of the text, one after the other.
     pub(super) fn first(&self, count: usize) -> Vec<&'a [u32]> {
-        self.tokens.chunks_exact(self.block_size).take(count).collect()
+        self.tokens
+            .chunks_exact(self.block_size)
+            .take(count)
+            .collect()
     }
 }
 
@@ -83,7 +86,10 @@ impl Collate<Vec<u32>> for Stack {
     type Batch = Batch;
 
     fn collate(&self, samples: Vec<Vec<u32>>, _seed: u64, device: &Device) -> Result<Batch> {
-        let inputs: Vec<&[u32]> = samples.iter().map(|block| &block[..block.len() - 1]).collect();
+        let inputs: Vec<&[u32]> = samples
+            .iter()
+            .map(|block| &block[..block.len() - 1])
+            .collect();
         let targets = samples.iter().flat_map(|block| &block[1..]);
         let targets: Vec<i64> = targets.map(|&id| i64::from(id)).collect();
         let count = targets.len();
@@ -131,7 +137,10 @@ mod tests {
             assert_eq!(block, blocks.load(3, seed).unwrap());
             starts.insert(block[0]);
         }
-        assert_eq!(starts.into_iter().collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
+        assert_eq!(
+            starts.into_iter().collect::<Vec<_>>(),
+            (0..16).collect::<Vec<_>>()
+        );
         assert!(Blocks::new(&tokens[..4], 4, 7).is_err());
     }
 }

@@ -49,22 +49,19 @@ impl<'m> Sequences<'m> {
 
     /// Logits of the token after each row, one vector a row.
     pub(super) fn next(&mut self) -> Result<Vec<Vec<f32>>> {
-        let logits = match &mut self.cache {
-            Some(cache) => {
-                let last = self.rows.iter().map(|row| i64::from(row[row.len() - 1]));
-                let last = TensorData::new(last.collect(), [self.rows.len(), 1]);
-                let input = CausalInput::new(Tensor::<2, Int>::from_data(last, self.device));
-                self.model.next(&input, cache)
-            }
-            None => {
-                let longest = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-                let capacity = (longest + self.room).min(self.max_length);
-                let mut cache = self.model.cache(capacity.max(longest));
-                let input = causal_input(&self.rows, self.device);
-                let logits = self.model.next(&input, &mut cache);
-                self.cache = Some(cache);
-                logits
-            }
+        let logits = if let Some(cache) = &mut self.cache {
+            let last = self.rows.iter().map(|row| i64::from(row[row.len() - 1]));
+            let last = TensorData::new(last.collect(), [self.rows.len(), 1]);
+            let input = CausalInput::new(Tensor::<2, Int>::from_data(last, self.device));
+            self.model.next(&input, cache)
+        } else {
+            let longest = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+            let capacity = (longest + self.room).min(self.max_length);
+            let mut cache = self.model.cache(capacity.max(longest));
+            let input = causal_input(&self.rows, self.device);
+            let logits = self.model.next(&input, &mut cache);
+            self.cache = Some(cache);
+            logits
         };
         let [_, vocab] = logits.dims();
         let values = host::to_vec(logits)?;
@@ -82,8 +79,7 @@ impl<'m> Sequences<'m> {
             }
         }
         // Rows shorter than one that has gone are padded in the cache: it may be full before they are.
-        self.cache
-            .take_if(|cache| cache.len() >= cache.capacity());
+        self.cache.take_if(|cache| cache.len() >= cache.capacity());
     }
 
     /// Makes row `i` what row `rows[i]` was.

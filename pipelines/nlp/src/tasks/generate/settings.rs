@@ -200,7 +200,11 @@ impl Decoding {
     ) -> Result<Self> {
         let wrong = |file: &str, e: serde_json::Error| {
             let location = format!("{location}: {file}");
-            Error::input(location, e.to_string(), "values as transformers writes them")
+            Error::input(
+                location,
+                e.to_string(),
+                "values as transformers writes them",
+            )
         };
         let published: Option<Published> =
             serde_json::from_value(generation).map_err(|e| wrong("generation_config.json", e))?;
@@ -287,7 +291,11 @@ impl Decoding {
             let what = self.length_penalty.to_string();
             return refuse("length_penalty", what, "a number");
         }
-        if let Some(id) = self.eos_token_ids.iter().find(|&&id| id as usize >= vocab_size) {
+        if let Some(id) = self
+            .eos_token_ids
+            .iter()
+            .find(|&&id| id as usize >= vocab_size)
+        {
             let expected = format!("below the model's {vocab_size} tokens");
             return refuse("eos_token_id", id.to_string(), &expected);
         }
@@ -319,7 +327,11 @@ mod tests {
         assert_eq!(read.early_stopping, EarlyStopping::Never);
         let edited = merged(json!({"do_sample": false, "top_k": 3, "stop": "x"}), folder).unwrap();
         assert!(!edited.do_sample && edited.top_k == 3 && edited.stop == ["x"]);
-        assert!(merged(json!({"temperature": 0.5}), json!({})).unwrap().do_sample);
+        assert!(
+            merged(json!({"temperature": 0.5}), json!({}))
+                .unwrap()
+                .do_sample
+        );
     }
 
     #[test]

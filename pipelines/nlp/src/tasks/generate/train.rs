@@ -95,7 +95,11 @@ impl Start {
         let tokenizer = TextTokenizer::characters(texts.map(String::as_str), model.block_size)?;
         if model.n_head == 0 || !model.n_embd.is_multiple_of(model.n_head) {
             let what = format!("{} heads for {} features", model.n_head, model.n_embd);
-            return Err(Error::input("model", what, "heads that divide the features"));
+            return Err(Error::input(
+                "model",
+                what,
+                "heads that divide the features",
+            ));
         }
         if !(0.0..1.0).contains(&model.dropout) {
             let what = model.dropout.to_string();
@@ -166,7 +170,12 @@ impl Start {
 
     fn card(&self, model: &CausalLm) -> ModelCard {
         let names = ["nlp", "generate", architecture(&self.config)];
-        ModelCard::new(names, weights::num_params(model), &self.licence, &self.origin)
+        ModelCard::new(
+            names,
+            weights::num_params(model),
+            &self.licence,
+            &self.origin,
+        )
     }
 }
 
@@ -188,7 +197,10 @@ pub(super) fn validate(
         }
     }
     let loss = sum / (tokens.len() - 1) as f64;
-    Ok(vec![("loss".into(), loss), ("perplexity".into(), loss.exp())])
+    Ok(vec![
+        ("loss".into(), loss),
+        ("perplexity".into(), loss.exp()),
+    ])
 }
 
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
@@ -266,5 +278,13 @@ fn run_fit(
     let model = Supervised {
         model: start.model.clone(),
     };
-    fit::fit(model, &recipe.fit, blocks, &Stack, &mut validate, &run, context)
+    fit::fit(
+        model,
+        &recipe.fit,
+        blocks,
+        &Stack,
+        &mut validate,
+        &run,
+        context,
+    )
 }

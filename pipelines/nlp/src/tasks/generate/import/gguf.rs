@@ -107,7 +107,10 @@ impl Metadata {
 
 /// The config, by way of `config.json`'s own checks.
 fn config(file: &Metadata) -> Result<LlamaConfig> {
-    if let Some(kind) = file.text("llama.rope.scaling.type")?.filter(|&k| k != "none") {
+    if let Some(kind) = file
+        .text("llama.rope.scaling.type")?
+        .filter(|&k| k != "none")
+    {
         let what = format!("positions scaled by '{kind}'");
         return Err(file.0.wrong(what, "positions as they are"));
     }
@@ -142,7 +145,10 @@ fn tensors(file: &Gguf, config: &LlamaConfig) -> Result<BTreeMap<String, RawTens
     let mut all = BTreeMap::new();
     for name in file.names() {
         let published = published(name).ok_or_else(|| {
-            file.wrong(format!("the tensor '{name}'"), "tensors of a Llama without biases")
+            file.wrong(
+                format!("the tensor '{name}'"),
+                "tensors of a Llama without biases",
+            )
         })?;
         let tensor = file.tensor(name)?;
         let heads = match name.rsplit('.').nth(1) {

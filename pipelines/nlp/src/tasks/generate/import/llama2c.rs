@@ -2,7 +2,10 @@
 //!
 //! The format is `export.py`'s version 0 ("legacy") of github.com/karpathy/llama2.c.
 
-use super::{Checkpoint, unpermute, vocabulary::{CONTROL, UNKNOWN, Vocabulary}};
+use super::{
+    Checkpoint, unpermute,
+    vocabulary::{CONTROL, UNKNOWN, Vocabulary},
+};
 use crate::models::llama::LlamaConfig;
 use panoply_core::{Error, Result, weights::RawTensor};
 use serde_json::json;
@@ -42,7 +45,8 @@ pub(super) fn read(path: &Path) -> Result<Checkpoint> {
 }
 
 fn wrong(path: &Path, what: impl Into<String>) -> Error {
-    let expected = "a whole GGUF file, or a llama2.c checkpoint of version 0 with its tokenizer.bin";
+    let expected =
+        "a whole GGUF file, or a llama2.c checkpoint of version 0 with its tokenizer.bin";
     Error::input(path.display().to_string(), what, expected)
 }
 
@@ -78,7 +82,10 @@ impl<'a> Input<'a> {
         let (values, _) = bytes.as_chunks();
         Ok(RawTensor {
             shape: shape.to_vec(),
-            data: values.iter().map(|&value| f32::from_le_bytes(value)).collect(),
+            data: values
+                .iter()
+                .map(|&value| f32::from_le_bytes(value))
+                .collect(),
             integer: false,
         })
     }
@@ -119,7 +126,10 @@ fn tensors(input: &mut Input<'_>, c: &LlamaConfig) -> Result<BTreeMap<String, Ra
     let kv = c.num_key_value_heads * c.head_dim;
     let (heads, kv_heads) = (c.num_attention_heads, c.num_key_value_heads);
     let mut all = BTreeMap::new();
-    all.insert("model.embed_tokens.weight".to_string(), input.floats(&[vocab, dim])?);
+    all.insert(
+        "model.embed_tokens.weight".to_string(),
+        input.floats(&[vocab, dim])?,
+    );
     // Each kind of weight of all layers, one after the other; queries and keys with their heads.
     let kinds: [(&str, &[usize], Option<usize>); 9] = [
         ("input_layernorm", &[dim], None),
@@ -144,7 +154,11 @@ fn tensors(input: &mut Input<'_>, c: &LlamaConfig) -> Result<BTreeMap<String, Ra
     }
     all.insert("model.norm.weight".into(), input.floats(&[dim])?);
     // Cosines and sines of the rotation, which are computed here.
-    input.take(c.max_position_embeddings.saturating_mul(c.head_dim).saturating_mul(4))?;
+    input.take(
+        c.max_position_embeddings
+            .saturating_mul(c.head_dim)
+            .saturating_mul(4),
+    )?;
     if !c.tie_word_embeddings {
         all.insert("lm_head.weight".into(), input.floats(&[vocab, dim])?);
     }

@@ -57,9 +57,8 @@ struct Checkpoint {
 pub(super) fn import(file: &Path, arch: &str, out: &Path) -> Result<ModelCard> {
     let known = known();
     let wanted = known.iter().find(|(name, _)| *name == arch);
-    let (_, wanted) = wanted.ok_or_else(|| {
-        Error::unknown("architecture", arch, known.iter().map(|(name, _)| *name))
-    })?;
+    let (_, wanted) = wanted
+        .ok_or_else(|| Error::unknown("architecture", arch, known.iter().map(|(name, _)| *name)))?;
     let checkpoint = if Gguf::is(file) {
         gguf::read(file)?
     } else {
@@ -150,7 +149,11 @@ mod tests {
             data,
             integer: false,
         };
-        let rows: Vec<f32> = unpermute(tensor, 2).data.chunks(2).map(|r| r[0] / 2.0).collect();
+        let rows: Vec<f32> = unpermute(tensor, 2)
+            .data
+            .chunks(2)
+            .map(|r| r[0] / 2.0)
+            .collect();
         assert_eq!(rows, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
     }
 

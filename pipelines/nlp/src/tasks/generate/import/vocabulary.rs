@@ -105,9 +105,7 @@ impl Vocabulary {
     ) -> Result<Value> {
         let unknown = self.kinds.iter().position(|&kind| kind == UNKNOWN);
         let unknown = unknown.and_then(|id| self.tokens.get(id));
-        let replace = |from: &str, to: &str| {
-            json!({"type": "Replace", "pattern": {"String": from}, "content": to})
-        };
+        let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
         let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
         let prepend = json!({"type": "Prepend", "prepend": "▁"});
         let decoders = [
@@ -147,7 +145,10 @@ impl Vocabulary {
             if special || token.chars().nth(LONGEST).is_some() {
                 continue;
             }
-            let cuts = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
+            let cuts = token
+                .char_indices()
+                .skip(1)
+                .map(|(at, _)| token.split_at(at));
             let parts = cuts.filter_map(|(a, b)| Some((ids.get(a)?, ids.get(b)?, a, b)));
             let mut parts: Vec<_> = parts.collect();
             parts.sort_unstable();
