@@ -8,7 +8,8 @@
 Imports each checkpoint with `model import`, generates 64 tokens greedily with both and compares every id; exits 1 if one
 differs. For stories15M the reference reads the folder that the import wrote; that its weights are those of the file is checked
 apart, with llama2.c's own arithmetic (rotary pairs side by side) in a few lines of torch. For SmolLM2 the reference reads the
-GGUF file itself. `--write` puts the prompts and ids into `fixtures/generate/real.json`.
+GGUF file itself. The ids must also be those of
+`fixtures/generate/real.json`, which `--write` writes.
 """
 
 import argparse
@@ -137,9 +138,13 @@ def main():
             good &= theirs == [row[0] for row in rows]
             good &= compare("SmolLM2-135M", rows, [transformers_ids(net, ids, [2]) for ids in theirs])
             record["smollm2-135m"] = [{"prompt": p, "ids": row[1]} for p, row in zip(SMOLLM2, rows)]
-    if args.write:
+    fixture = HERE / "fixtures/generate/real.json"
+    if not args.write:
+        committed = json.loads(fixture.read_text(encoding="utf-8"))
+        good &= all(record[name] == committed[name] for name in record)
+    else:
         text = json.dumps(record, ensure_ascii=False, indent=0)
-        (HERE / "fixtures/generate/real.json").write_text(text + "\n", encoding="utf-8")
+        fixture.write_text(text + "\n", encoding="utf-8")
     sys.exit(int(not good))
 
 

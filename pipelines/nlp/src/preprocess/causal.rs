@@ -36,7 +36,8 @@ impl TextTokenizer {
         Self::causal_from_json(&json, vocab_size, max_length)
     }
 
-    fn uncut(self) -> Result<Self> {
+    /// The same without a limit of the length.
+    pub(crate) fn uncut(self) -> Result<Self> {
         let mut inner: Tokenizer = self.inner.as_ref().clone();
         let failed = |e: tokenizers::Error| Error::Internal {
             context: "tokenizer".into(),

@@ -1,5 +1,6 @@
 //! One file or folder a task.
 
+mod blocks;
 pub mod classify;
 pub mod embed;
 mod encoder;

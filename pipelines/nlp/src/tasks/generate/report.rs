@@ -1,10 +1,7 @@
 //! The seven stages of a training run, as `report.json` and `report.html`.
 
-use super::{
-    recipe::Recipe,
-    samples::{Blocks, Supervised},
-};
-use crate::{models::Decoder, preprocess::causal_input};
+use super::{recipe::Recipe, samples::Supervised};
+use crate::{models::Decoder, preprocess::causal_input, tasks::blocks::Blocks};
 use panoply_core::{
     ModelCard, Result, RunContext, TrainRequest,
     fit::{Fitted, Samples},
@@ -67,7 +64,9 @@ fn data_stage(run: &Trained<'_>) -> DataStage {
 
 /// Shapes and activation statistics of the first blocks, stage by stage.
 fn observe(run: &Trained<'_>, context: &RunContext) -> Result<Observed> {
-    let blocks = run.blocks.first(OBSERVED);
+    // Without the token that only the targets have.
+    let blocks = run.blocks.first(OBSERVED).into_iter();
+    let blocks: Vec<&[u32]> = blocks.map(|block| &block[..block.len() - 1]).collect();
     let input = causal_input(&blocks, &context.device);
     let model = &run.fitted.model.model;
     let mut seen = Vec::new();

@@ -6,11 +6,12 @@ use super::{
     perplexity::nll,
     recipe::Recipe,
     report::{self, Trained},
-    samples::{Blocks, Stack, Supervised, check_length},
+    samples::{Stack, Supervised},
 };
 use crate::{
     models::{CausalLm, CausalLmConfig, gpt2::Gpt2Config},
     preprocess::TextTokenizer,
+    tasks::blocks::{Blocks, check_length, corpora, tokens},
 };
 use panoply_core::{
     Error, ModelCard, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
@@ -19,29 +20,16 @@ use panoply_core::{
     recipe::apply_sets,
     seed, weights,
 };
-use panoply_datasets::{Corpus, bundled};
+use panoply_datasets::Corpus;
 use serde_json::{Value, json};
 use std::{path::Path, time::Instant};
 
 /// Blocks of a forward pass of the validation.
 const VALIDATION_BATCH: usize = 32;
 
-/// The text of a recipe: the bundled slice, or what `--data` names.
-fn corpora(recipe: &Recipe, data: Option<&Path>) -> Result<(Corpus, Corpus)> {
-    let corpus = match data {
-        Some(path) => Corpus::open(path)?,
-        None if recipe.data.bundled => bundled::tiny_shakespeare_slice()?,
-        None => {
-            let what = "missing; this recipe has no data of its own";
-            return Err(Error::input("--data", what, "a text, or a folder of texts"));
-        }
-    };
-    corpus.split(recipe.data.validation)
-}
-
 /// Runs the data gate on a data set as training would.
 pub(super) fn check_data(data: &Path) -> Result<Output> {
-    let (train, valid) = corpora(&Recipe::finetune(), Some(data))?;
+    let (train, valid) = corpora(Some(data), false, Recipe::finetune().data.validation)?;
     Ok(Corpus::inspect(&train, &valid).to_output())
 }
 
@@ -157,17 +145,6 @@ impl Start {
         })
     }
 
-    /// The tokens of a text, with the separator after each document.
-    fn tokens(&self, corpus: &Corpus) -> Result<Vec<u32>> {
-        let mut all = Vec::new();
-        for (number, text) in (1..).zip(corpus.documents()) {
-            let name = format!("{} (document {number})", corpus.location());
-            all.extend(self.tokenizer.encode_document(&name, text)?);
-            all.extend(self.separator);
-        }
-        Ok(all)
-    }
-
     fn card(&self, model: &CausalLm) -> ModelCard {
         let names = ["nlp", "generate", architecture(&self.config)];
         ModelCard::new(
@@ -206,19 +183,21 @@ pub(super) fn validate(
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
-    let corpora = corpora(&recipe, request.data.as_deref())?;
+    let data = &recipe.data;
+    let corpora = corpora(request.data.as_deref(), data.bundled, data.validation)?;
     let found = Corpus::inspect(&corpora.0, &corpora.1);
     write_json(&request.out.join("data-gate.json"), &found)?;
     found.refuse_unless(request.accept_data_issues)?;
     let gate_secs = started.elapsed().as_secs_f64();
 
     let start = Start::of(&recipe, request, &corpora, context)?;
-    let (train, valid) = (start.tokens(&corpora.0)?, start.tokens(&corpora.1)?);
+    let tokens = |corpus| tokens(&start.tokenizer, corpus, start.separator);
+    let (train, valid) = (tokens(&corpora.0)?, tokens(&corpora.1)?);
     let (block_size, batch) = (start.block_size, recipe.fit.batch_size.max(1));
-    check_length("the validation text", &valid, 1)?;
+    check_length("the validation text", &valid, 2)?;
     let steps = recipe.data.steps_per_epoch;
     let steps = steps.unwrap_or((train.len() / block_size).div_ceil(batch));
-    let blocks = Blocks::new(&train, block_size, steps.saturating_mul(batch))?;
+    let blocks = Blocks::new(&train, block_size + 1, steps.saturating_mul(batch))?;
     let fitted = run_fit(&recipe, &start, &blocks, &valid, request, context)?;
 
     let model = &fitted.model.model;
