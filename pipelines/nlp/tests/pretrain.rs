@@ -47,6 +47,11 @@ fn a_model_is_made_and_trained_further() {
     assert!(further.losses[0] < first.losses[0] - 0.3);
     assert!(loss(&further) < loss(&first));
 
+    let short = [
+        "fit.epochs=1",
+        "data.steps_per_epoch=3",
+        "fit.schedule.warmup_steps=1",
+    ];
     // Data of one's own, and data that makes no block.
     let text = dir.path().join("text.txt");
     fs::write(
@@ -54,10 +59,7 @@ fn a_model_is_made_and_trained_further() {
         "To be, or not to be, that is the question.\n".repeat(100),
     )
     .unwrap();
-    let mut own = request(
-        &dir.path().join("own"),
-        &["fit.epochs=1", "data.steps_per_epoch=3"],
-    );
+    let mut own = request(&dir.path().join("own"), &short);
     own.data = Some(text.clone());
     assert_eq!(FillMask.train(&own, &context).unwrap().losses.len(), 3);
     fs::write(&text, "To be, or not.").unwrap();
@@ -67,7 +69,7 @@ fn a_model_is_made_and_trained_further() {
         error.exit_code() == 2 && error.to_string().contains("tokens"),
         "{error}"
     );
-    let mut never = request(&dir.path().join("never"), &["data.mask_probability=0"]);
-    never.data = None;
-    assert!(FillMask.train(&never, &context).is_err());
+    let never = request(&dir.path().join("never"), &["data.mask_probability=0"]);
+    let error = FillMask.train(&never, &context).unwrap_err();
+    assert!(error.to_string().contains("mask_probability"), "{error}");
 }
