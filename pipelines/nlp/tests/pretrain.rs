@@ -1,10 +1,5 @@
 //! Masked-token pretraining: from nothing, then from what that made.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a failure ends the test"
-)]
-
 use panoply_core::{Predictor, RunContext, Task, TrainOutcome, TrainRequest};
 use panoply_nlp::tasks::fill_mask::{FillMask, MaskFiller};
 use std::{fs, path::Path};
