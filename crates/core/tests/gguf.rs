@@ -1,5 +1,10 @@
 //! GGUF files: values beside those of the package `gguf`, and files that lie.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
+
 use panoply_core::weights::{Gguf, GgufValue, read_tensors};
 use std::{fs, path::PathBuf};
 
