@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the bundled data of this folder and manifest.json out of three published packages and a corpus.
+"""Makes the bundled data of this folder and manifest.json out of three published packages and two corpora.
 
 Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
   FASHION  the Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1, unpacked (dpkg -x)
@@ -8,15 +8,17 @@ Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
   DJANGO   the Python wheel django 6.1.3, unpacked (unzip)
   UDC      the folder `udc` with train.conll and test.conll of UD Chinese GSD, from
            github.com/hankcs/multi-criteria-cws, commit 24be488d88617b1e226db745e23268c9a79bfc54
+  TINY     input.txt.gz, tiny Shakespeare, from github.com/karpathy/char-rnn, commit
+           6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e, data/tinyshakespeare/input.txt, gzipped
 
-  python make.py FASHION SKIMAGE CC0 DJANGO UDC
+  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY
 
 The slice: the first 200 training and the first 50 test images of each class, in the order of the
 original files. The photos: rocket.jpg is the package's file, byte for byte; the others are its PNG
 files as JPEG, quality 90, at most 640 pixels a side, without metadata. The languages: translated
 messages of 20 to 120 characters without placeholders, each text once; a message is in the same split in
 every language. The Chinese text: the first 1,000 training and the first 200 test
-sentences, their word forms alone, two spaces between.
+sentences, their word forms alone, two spaces between. Shakespeare: the first 100,000 characters.
 """
 
 import ast
@@ -196,11 +198,29 @@ def ud_chinese_slice(source):
     yield "ud-chinese-slice/LICENSE.txt", UDC, "CC-BY-SA-4.0", "attribution and licence"
 
 
+TINY = "github.com/karpathy/char-rnn 6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e, data/tinyshakespeare/input.txt"
+TINY_LICENCE = """The text of this folder is from the plays of William Shakespeare, which are in the public domain, as
+Andrej Karpathy's tiny Shakespeare (github.com/karpathy/char-rnn) has them: its first 100,000 characters.
+"""
+
+
+def tiny_shakespeare_slice(source):
+    out = HERE / "tiny-shakespeare-slice"
+    out.mkdir(exist_ok=True)
+    text = gzip.open(source).read()[:100_000]
+    with open(out / "input.txt.gz", "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+        packed.write(text)
+    yield "tiny-shakespeare-slice/input.txt.gz", TINY, "public domain", "the first 100,000 characters"
+    (out / "LICENSE.txt").write_text(TINY_LICENCE)
+    yield "tiny-shakespeare-slice/LICENSE.txt", TINY, "public domain", "origin"
+
+
 def main():
-    fashion, skimage, cc0, django, udc = map(Path, sys.argv[1:6])
+    fashion, skimage, cc0, django, udc, tiny = map(Path, sys.argv[1:7])
     entries = []
     for file, origin, licence, note in [
         *fashion_mnist_slice(fashion), *photos(skimage, cc0), *languages(django), *ud_chinese_slice(udc),
+        *tiny_shakespeare_slice(tiny),
     ]:
         content = (HERE / file).read_bytes()
         entries.append({

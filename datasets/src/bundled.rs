@@ -3,7 +3,9 @@
 //! `datasets/data/make.py` makes it out of published packages; `manifest.json` says where each file
 //! comes from and under which licence.
 
-use crate::{Columns, Error, ImageSet, LabelledTexts, Result, SegmentedText, Split, images};
+use crate::{
+    Columns, Corpus, Error, ImageSet, LabelledTexts, Result, SegmentedText, Split, images,
+};
 use serde::{Deserialize, Serialize};
 
 /// What the manifest says about one bundled file.
@@ -37,7 +39,7 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 17] = [
+static FILES: [(&str, &[u8]); 19] = [
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -70,6 +72,14 @@ static FILES: [(&str, &[u8]); 17] = [
     ("photos/chelsea.jpg", PHOTOS[0].1),
     ("photos/coffee.jpg", PHOTOS[1].1),
     ("photos/rocket.jpg", PHOTOS[2].1),
+    (
+        "tiny-shakespeare-slice/LICENSE.txt",
+        data!("tiny-shakespeare-slice/LICENSE.txt"),
+    ),
+    (
+        "tiny-shakespeare-slice/input.txt.gz",
+        data!("tiny-shakespeare-slice/input.txt.gz"),
+    ),
     (
         "ud-chinese-slice/LICENSE.txt",
         data!("ud-chinese-slice/LICENSE.txt"),
@@ -168,4 +178,13 @@ pub fn ud_chinese_slice() -> Result<(SegmentedText, SegmentedText)> {
         SegmentedText::from_bytes(&format!("bundled:ud-chinese-slice/{split}"), bytes)
     };
     Ok((open("train", UD_CHINESE[0])?, open("test", UD_CHINESE[1])?))
+}
+
+/// The first 100,000 characters of tiny Shakespeare (Karpathy, 2015): scenes of Coriolanus.
+///
+/// # Errors
+/// None with the file as it is.
+pub fn tiny_shakespeare_slice() -> Result<Corpus> {
+    let bytes = data!("tiny-shakespeare-slice/input.txt.gz");
+    Corpus::from_bytes("bundled:tiny-shakespeare-slice", bytes)
 }

@@ -8,8 +8,9 @@
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
-//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD, a few photos and messages in eight
-//!   languages, compiled into the program.
+//! - [`corpus`] reads running text for language models.
+//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD, one of tiny Shakespeare, a few photos
+//!   and messages in eight languages, compiled into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
 //!
@@ -31,6 +32,7 @@
 //! ```
 
 pub mod bundled;
+pub mod corpus;
 pub mod gate;
 pub mod image;
 pub mod images;
@@ -40,6 +42,7 @@ pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
 
+pub use corpus::Corpus;
 pub use images::{ImageSet, Layout, detect, open, open_for_eval, open_splits};
 pub use labelled::{Columns, LabelledTexts, open_text_splits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};

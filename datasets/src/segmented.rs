@@ -8,13 +8,31 @@ use crate::{Error, Result, Split, Splits, hex, stratified_holdout};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     io::Read,
     path::{Path, PathBuf},
 };
 
 /// Largest unpacked file, in bytes: a corpus of hundreds of millions of words has its own tools.
-const MAX_BYTES: u64 = 1 << 31;
+pub(crate) const MAX_BYTES: u64 = 1 << 31;
+
+/// The content of a file: as it is, or unpacked if it begins as gzip does.
+pub(crate) fn unpack<'b>(location: &str, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+    if !bytes.starts_with(&[0x1F, 0x8B]) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut out = Vec::new();
+    let mut decoder = MultiGzDecoder::new(bytes).take(MAX_BYTES + 1);
+    decoder
+        .read_to_end(&mut out)
+        .map_err(|e| Error::input(location, e.to_string(), "a whole gzip file"))?;
+    if out.len() as u64 > MAX_BYTES {
+        let what = format!("more than {MAX_BYTES} bytes unpacked");
+        return Err(Error::input(location, what, "a smaller file"));
+    }
+    Ok(Cow::Owned(out))
+}
 
 /// One sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,22 +74,8 @@ impl SegmentedText {
     /// # Errors
     /// The bytes cannot be unpacked, or hold no word.
     pub fn from_bytes(location: &str, bytes: &[u8]) -> Result<Self> {
-        let unpacked;
-        let bytes = if bytes.starts_with(&[0x1F, 0x8B]) {
-            let mut out = Vec::new();
-            let mut decoder = MultiGzDecoder::new(bytes).take(MAX_BYTES + 1);
-            decoder
-                .read_to_end(&mut out)
-                .map_err(|e| Error::input(location, e.to_string(), "a whole gzip file"))?;
-            if out.len() as u64 > MAX_BYTES {
-                let what = format!("more than {MAX_BYTES} bytes unpacked");
-                return Err(Error::input(location, what, "a smaller file"));
-            }
-            unpacked = out;
-            &unpacked
-        } else {
-            bytes
-        };
+        let unpacked = unpack(location, bytes)?;
+        let bytes: &[u8] = &unpacked;
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut text = Self {
             location: location.into(),

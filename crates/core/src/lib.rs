@@ -27,7 +27,8 @@ pub mod weights;
 pub use error::{Error, Result, guard};
 pub use model_folder::{ModelCard, ModelFolder, SizeClass};
 pub use task::{
-    Artefact, DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pipeline,
-    PredictOptions, Predictor, RecipeInfo, RunContext, Session, Shade, Task, answer_batch,
+    Artefact, DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, Pieces,
+    Pipeline, PredictOptions, Predictor, RecipeInfo, RunContext, Session, Shade, Task,
+    answer_batch,
 };
 pub use train::{Conclusion, TrainOutcome, TrainRequest};

@@ -6,7 +6,11 @@ use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// One domain: its tasks in the order in which they are listed.
 pub struct Pipeline {
@@ -195,6 +199,9 @@ pub struct PredictOptions {
     pub raw: bool,
     /// Draw artefacts.
     pub artefacts: bool,
+    /// Where an answer goes piece by piece while it is being made, by sessions that
+    /// [stream](Session::streams).
+    pub pieces: Option<Pieces>,
 }
 
 impl Default for PredictOptions {
@@ -203,7 +210,36 @@ impl Default for PredictOptions {
             batch: 8,
             raw: false,
             artefacts: false,
+            pieces: None,
         }
+    }
+}
+
+/// Shown the text of an answer as it grows. The pieces of one answer, one after the other, are its
+/// text; none is empty and none ends within a character.
+#[derive(Clone)]
+pub struct Pieces(Arc<Show>);
+
+type Show = dyn Fn(&str) -> Result<()> + Send + Sync;
+
+impl Pieces {
+    /// Calls `show` with each piece; an error of it ends the answer.
+    pub fn new(show: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(show))
+    }
+
+    /// Shows a piece; nothing is done for an empty one.
+    pub fn show(&self, piece: &str) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        (self.0)(piece)
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pieces")
     }
 }
 
@@ -214,6 +250,12 @@ pub trait Session: Send {
 
     /// One answer an input, in order; a bad input is an `Err` in its place and spoils no other.
     fn predict(&mut self, inputs: &[Input], options: &PredictOptions) -> Vec<Result<Output>>;
+
+    /// Whether [`predict`](Self::predict) of a single input shows its answer to
+    /// [`PredictOptions::pieces`] while it is being made.
+    fn streams(&self) -> bool {
+        false
+    }
 }
 
 /// The typed view of a task for library users.

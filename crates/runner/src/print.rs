@@ -12,6 +12,14 @@ pub(crate) fn line(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}").map_err(|e| Error::io("write", "stdout", e))
 }
 
+/// A part of a line on stdout, seen at once.
+pub(crate) fn piece(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::io("write", "stdout", e))
+}
+
 /// Rows under their header, columns aligned: numbers right, text left.
 pub(crate) fn table(rows: &[Vec<String>]) -> Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -7,11 +7,14 @@ use crate::{
     pipeline, print,
 };
 use panoply_core::{
-    Error, ExplainRequest, InputKind, Output, PredictOptions, Result, RunContext, Task,
-    TrainRequest, guard, hub::Hub, progress::Progress,
+    Error, ExplainRequest, InputKind, Output, Pieces, PredictOptions, Result, RunContext, Session,
+    Task, TrainRequest, guard, hub::Hub, progress::Progress,
 };
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
 
 /// Pictures of the bundled examples land here when no `--out` is given.
 fn default_out(which: &Which, suffix: &str) -> PathBuf {
@@ -145,7 +148,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         batch: args.batch as usize,
         raw: args.raw,
         artefacts: out.is_some(),
+        pieces: None,
     };
+    if session.streams() && !args.json && std::io::stdout().is_terminal() {
+        return stream(session.as_mut(), &sources, options, &context);
+    }
 
     let mut failures = Failures::default();
     let (mut taken, mut progress) = (Vec::new(), Progress::new("predict", sources.len() as u64));
@@ -180,6 +187,37 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     progress.finish();
     print::table(&task.overview(&answered))?;
+    failures.into_result()
+}
+
+/// Answers one input after the other, each shown while it is being made: for a person who watches.
+fn stream(
+    session: &mut dyn Session,
+    sources: &[Source],
+    mut options: PredictOptions,
+    context: &RunContext,
+) -> Result<()> {
+    options.pieces = Some(Pieces::new(print::piece));
+    let mut failures = Failures::default();
+    for source in sources {
+        let (names, ready) = read(std::slice::from_ref(source), &mut failures);
+        for name in &names {
+            print::line(name)?;
+        }
+        for answer in session.predict(&ready, &options) {
+            print::line("")?;
+            match answer {
+                Err(e @ Error::Interrupted { .. }) => return Err(e),
+                Err(e) => failures.add(e),
+                Ok(output) => output
+                    .raw
+                    .map_or(Ok(()), |raw| print::line(&raw.to_string()))?,
+            }
+        }
+        if context.interrupt.is_raised() {
+            break;
+        }
+    }
     failures.into_result()
 }
 

@@ -391,7 +391,7 @@ fn predict(
     let options = PredictOptions {
         batch,
         raw: true,
-        artefacts: false,
+        ..PredictOptions::default()
     };
     let outcomes = guard("predict", || Ok(session.predict(inputs, &options)));
     let outcomes = outcomes.map_err(|e| e.to_string())?;

@@ -2,12 +2,14 @@
 //!
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
-//! texts, [`inspect_segmented`] for segmented ones.
+//! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text.
 
+mod corpus;
 mod images;
 mod labelled;
 mod segmented;
 
+pub use corpus::inspect_corpus;
 pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
 pub use segmented::inspect_segmented;

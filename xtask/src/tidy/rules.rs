@@ -108,10 +108,16 @@ const MAX_MAP_LINES: usize = 300;
 const MAX_BYTES: u64 = 1_000_000;
 
 /// Beginnings of paths that may be large, and why.
-const LARGE: [(&str, &str); 1] = [(
-    "pipelines/vision/weights/",
-    "published weights: the first command of the README answers without a network",
-)];
+const LARGE: [(&str, &str); 2] = [
+    (
+        "pipelines/vision/weights/",
+        "published weights: the first command of the README answers without a network",
+    ),
+    (
+        "pipelines/nlp/weights/shakespeare-char/",
+        "a small language model: `run nlp generate` answers without a network",
+    ),
+];
 
 fn layer(package: &Package) -> &str {
     match package.folder.split_once('/') {

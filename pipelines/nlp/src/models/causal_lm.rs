@@ -22,8 +22,8 @@ use std::path::Path;
 /// A batch of token sequences.
 #[derive(Clone, Debug)]
 pub struct CausalInput {
-    pub(super) ids: Tensor<2, Int>,
-    pub(super) mask: Option<Tensor<2, Bool>>,
+    pub(crate) ids: Tensor<2, Int>,
+    pub(crate) mask: Option<Tensor<2, Bool>>,
 }
 
 impl CausalInput {

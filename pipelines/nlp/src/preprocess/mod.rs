@@ -5,9 +5,11 @@
 //! padding that a `tokenizer.json` asks for are dropped: lengths are the model's, and padding goes
 //! to the longest text of a batch.
 
+mod causal;
 mod files;
 mod train;
 
+pub use causal::causal_input;
 pub use train::{TokenizerKind, TokenizerRecipe};
 
 use crate::models::bert::{BertConfig, EncoderInput, Variant};

@@ -411,6 +411,27 @@ fn lines(file: &Path) -> Result<impl Iterator<Item = Result<String>> + Send + us
     }))
 }
 
+/// The content of a `tokenizer.json` with a token for each character of `texts`, and the number of
+/// tokens. Ids are in the order of the code points, as nanoGPT's `sorted(set(text))`.
+pub(super) fn characters<'t>(texts: impl Iterator<Item = &'t str>) -> Result<(Vec<u8>, usize)> {
+    let all: BTreeSet<char> = texts.flat_map(str::chars).collect();
+    if all.is_empty() {
+        return Err(Error::input("training texts", "no character", "a text"));
+    }
+    let vocab: serde_json::Map<String, Value> = (0..)
+        .zip(&all)
+        .map(|(id, c): (usize, _)| (c.to_string(), json!(id)))
+        .collect();
+    // Pairs without merges: every character stays alone. The decoder puts nothing between them.
+    let json = json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "decoder": {"type": "Fuse"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    Ok((json.to_string().into_bytes(), all.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

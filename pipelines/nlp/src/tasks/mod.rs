@@ -1,10 +1,12 @@
 //! One file or folder a task.
 
 mod attribution;
+mod blocks;
 pub mod classify;
 pub mod embed;
 mod encoder;
 pub mod fill_mask;
+pub mod generate;
 pub mod segment;
 
 use panoply_core::Task;
@@ -14,5 +16,6 @@ pub const ALL: &[&dyn Task] = &[
     &classify::Classify,
     &embed::Embed,
     &fill_mask::FillMask,
+    &generate::Generate,
     &segment::Segment,
 ];

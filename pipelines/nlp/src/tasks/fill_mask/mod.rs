@@ -7,6 +7,15 @@
 //! | command | what it does |
 //! |---|---|
 //! | `cargo xtask run nlp fill-mask --text "Paris is the [MASK] of France."` | the five best words |
+//! | `cargo xtask train nlp fill-mask --recipe debug` | pretrains a tiny BERT on the bundled slice of Shakespeare |
+//! | `cargo xtask train nlp fill-mask --recipe base --data DIR` | pretrains on your texts, with `--model` from another's weights |
+
+mod recipe;
+mod report;
+mod samples;
+mod train;
+
+pub use recipe::{DataConfig, ModelConfig, RECIPES, Recipe};
 
 use super::encoder::{EncoderFolder, by_length, examples};
 use crate::{
@@ -15,11 +24,13 @@ use crate::{
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use panoply_core::{
-    Error, Input, InputKind, ModelCard, Output, PredictOptions, Predictor, RecipeInfo, Result,
-    RunContext, Session, Task, guard, host, task::answer_batch, weights::LoadOptions,
+    DataCheck, Error, Input, InputKind, ModelCard, Output, PredictOptions, Predictor, RecipeInfo,
+    Result, RunContext, Session, Task, TrainOutcome, TrainRequest, guard, host, task::answer_batch,
+    weights::LoadOptions,
 };
 use serde::Serialize;
 use serde_json::json;
+use std::path::Path;
 
 /// The model used when none is given.
 pub const DEFAULT: &str = "distilbert/distilbert-base-uncased";
@@ -47,7 +58,7 @@ impl Task for FillMask {
     }
 
     fn recipes(&self) -> &'static [RecipeInfo] {
-        &[]
+        RECIPES
     }
 
     fn examples(&self) -> Vec<Input> {
@@ -63,6 +74,14 @@ impl Task for FillMask {
 
     fn open(&self, model: &str, context: &RunContext) -> Result<Box<dyn Session>> {
         Ok(Box::new(FillSession(MaskFiller::open(model, context)?)))
+    }
+
+    fn train(&self, request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
+        train::train(request, context)
+    }
+
+    fn check_data(&self, data: &Path, _context: &RunContext) -> Result<DataCheck> {
+        train::check_data(data)
     }
 }
 
