@@ -5,6 +5,7 @@
 //!   path: class folders, an index of files (CSV or Parquet; feature `tables`), MNIST's IDX files,
 //!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
 //! - [`segmented`] reads segmented text: one sentence a line, words separated by white space.
+//! - [`tagged`] reads words with tags: CoNLL's columns, JSON lines.
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
@@ -31,6 +32,7 @@
 //! ```
 
 pub mod bundled;
+mod files;
 pub mod gate;
 pub mod image;
 pub mod images;
@@ -39,6 +41,7 @@ pub mod segmented;
 pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
+pub mod tagged;
 
 pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
 pub use labelled::{Columns, LabelledTexts, TextSplits, open_texts_for_eval};
@@ -47,6 +50,7 @@ pub use segmented::{
     SegmentedSplits, SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits,
 };
 pub use split::{Split, stratified_holdout};
+pub use tagged::{TagColumns, TaggedSentence, TaggedSplits, TaggedText, open_tagged_for_eval};
 
 /// Lower-case hexadecimal, as `sha256sum` prints it.
 pub(crate) fn hex(bytes: &[u8]) -> String {

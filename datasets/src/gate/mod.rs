@@ -2,15 +2,17 @@
 //!
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
-//! texts, [`inspect_segmented`] for segmented ones.
+//! texts, [`inspect_segmented`] for segmented ones, [`inspect_tagged`] for tagged words.
 
 mod images;
 mod labelled;
 mod segmented;
+mod tagged;
 
 pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
 pub use segmented::inspect_segmented;
+pub use tagged::inspect_tagged;
 
 use crate::{Error, Result};
 use panoply_core::{Output, report::GateSummary};
@@ -40,6 +42,8 @@ pub enum Kind {
     Corrupt,
     /// A sample has no label.
     Unlabelled,
+    /// A label breaks the rules of its scheme.
+    Malformed,
     /// The same content with different labels.
     Conflict,
     /// The same content in two splits.
@@ -79,6 +83,7 @@ impl fmt::Display for Kind {
             Self::Missing => "missing",
             Self::Corrupt => "corrupt",
             Self::Unlabelled => "unlabelled",
+            Self::Malformed => "malformed",
             Self::Conflict => "conflict",
             Self::Leakage => "leakage",
             Self::Duplicate => "duplicate",
