@@ -6,11 +6,12 @@
 //!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
 //! - [`segmented`] reads segmented text: one sentence a line, words separated by white space.
 //! - [`tagged`] reads words with tags: CoNLL's columns, JSON lines.
+//! - [`questions`] reads questions about texts: SQuAD 1.1 and 2.0.
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
-//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD, a few photos and messages in eight
-//!   languages, compiled into the program.
+//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD, one of WNUT-17, one of SQuAD, a few photos
+//!   and messages in eight languages, compiled into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
 //!
@@ -37,6 +38,7 @@ pub mod gate;
 pub mod image;
 pub mod images;
 pub mod labelled;
+pub mod questions;
 pub mod segmented;
 pub mod split;
 #[cfg(feature = "tables")]
@@ -46,6 +48,7 @@ pub mod tagged;
 pub use images::{ImageSet, Layout, Splits, detect, open, open_for_eval, open_splits};
 pub use labelled::{Columns, LabelledTexts, TextSplits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};
+pub use questions::{Answer, Question, QuestionSet, QuestionSplits, open_questions_for_eval};
 pub use segmented::{
     SegmentedSplits, SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits,
 };

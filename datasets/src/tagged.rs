@@ -467,11 +467,11 @@ mod tests {
         );
         let file = dir.path().join("wnut17-train.conll");
         assert_eq!(
-            TaggedSplits::open(&file, &columns, 0.5, 1)
+            TaggedSplits::open(&file, &columns, 0.2, 1)
                 .unwrap()
                 .train
                 .len(),
-            10
+            16
         );
         assert!(TaggedSplits::open(&dir.path().join("none"), &columns, 0.5, 1).is_err());
     }

@@ -2,15 +2,18 @@
 //!
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
-//! texts, [`inspect_segmented`] for segmented ones, [`inspect_tagged`] for tagged words.
+//! texts, [`inspect_segmented`] for segmented ones, [`inspect_tagged`] for tagged words,
+//! [`inspect_questions`] for questions.
 
 mod images;
 mod labelled;
+mod questions;
 mod segmented;
 mod tagged;
 
 pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
+pub use questions::inspect_questions;
 pub use segmented::inspect_segmented;
 pub use tagged::inspect_tagged;
 

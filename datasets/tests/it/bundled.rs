@@ -117,3 +117,21 @@ fn languages_are_balanced_and_no_text_is_in_both_splits() {
     assert!(report.imbalance.unwrap() < 1.2);
     assert!(bundled::languages(Split::Valid).is_err());
 }
+
+#[test]
+fn tagged_words_and_questions_are_clean() {
+    let (train, test) = bundled::wnut17_slice().unwrap();
+    assert_eq!(
+        (train.len(), test.len(), train.tags().len()),
+        (600, 200, 13)
+    );
+    let report = gate::inspect_tagged(&train, &[("test", &test)]);
+    assert!(report.is_clean(), "{report}");
+    let (train, test) = bundled::squad_slice().unwrap();
+    assert_eq!(
+        (train.len(), test.len(), train.titles().len()),
+        (335, 55, 5)
+    );
+    let report = gate::inspect_questions(&train, &[("test", &test)]);
+    assert!(report.is_clean(), "{report}");
+}
