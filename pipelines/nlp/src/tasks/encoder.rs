@@ -1,4 +1,4 @@
-//! What the tasks over encoders share: opening a model folder, and batches of similar length.
+//! What the tasks over encoders share: opening and writing a model folder, and batches of similar length.
 
 use crate::{
     models::bert::{BertConfig, Variant},
@@ -6,10 +6,14 @@ use crate::{
 };
 use burn::{module::Module, tensor::Device};
 use panoply_core::{
-    Input, ModelCard, ModelFolder, Payload, Result, RunContext,
+    Error, Input, ModelCard, ModelFolder, Payload, Result, RunContext,
     hub::{self, Hub},
-    weights::{self, LoadOptions},
+    weights::{self, LoadOptions, SaveDtype},
 };
+use panoply_metrics::MetricError;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// A model folder of the BERT family whose network has not been made yet.
 pub(super) struct EncoderFolder {
@@ -64,6 +68,86 @@ pub(super) fn architecture(config: &BertConfig) -> &'static str {
         Variant::Bert => "bert",
         Variant::Roberta => "roberta",
         Variant::DistilBert => "distilbert",
+    }
+}
+
+/// Class names out of `id2label` of a `config.json`.
+pub(super) fn label_names(config: &Value, num_labels: usize) -> Vec<String> {
+    let named = |i: usize| {
+        let name = config["id2label"][i.to_string()].as_str();
+        name.map_or_else(|| format!("LABEL_{i}"), String::from)
+    };
+    (0..num_labels).map(named).collect()
+}
+
+/// The network's `config.json` with the names of its classes.
+pub(super) fn labelled_config(config: &BertConfig, names: &[String]) -> Result<Map<String, Value>> {
+    let Value::Object(mut config) = config.to_hf() else {
+        return Err(Error::Internal {
+            context: "config.json".into(),
+            message: "no object".into(),
+        });
+    };
+    let numbered = names.iter().enumerate();
+    let id2label: Map<String, Value> = numbered
+        .clone()
+        .map(|(i, name)| (i.to_string(), json!(name)))
+        .collect();
+    let label2id: Map<String, Value> = numbered.map(|(i, name)| (name.clone(), json!(i))).collect();
+    config.insert("id2label".into(), json!(id2label));
+    config.insert("label2id".into(), json!(label2id));
+    // transformers counts the classes in id2label.
+    config.shift_remove("num_labels");
+    Ok(config)
+}
+
+/// Writes a model folder that transformers reads too. The weights come first, the card last: a folder
+/// with a card is complete.
+pub(super) fn write_folder<M: Module>(
+    path: &Path,
+    model: &M,
+    config: &BertConfig,
+    tokenizer: &TextTokenizer,
+    config_json: &Value,
+    preprocessor: &impl Serialize,
+    card: &ModelCard,
+) -> Result<ModelFolder> {
+    let folder = ModelFolder::create(path)?;
+    let file = folder.file(ModelFolder::WEIGHTS);
+    weights::save(model, &file, config.key_map(), SaveDtype::F32)?;
+    tokenizer.save(&folder)?;
+    folder.write_json(ModelFolder::CONFIG, config_json)?;
+    folder.write_json(ModelFolder::PREPROCESSOR, preprocessor)?;
+    folder.write_json(ModelFolder::CARD, card)?;
+    Ok(folder)
+}
+
+/// Probabilities of logits.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exp: Vec<f64> = logits.iter().map(|&v| f64::from(v - max).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.into_iter().map(|v| v / sum).collect()
+}
+
+/// Index of the first largest value.
+pub(super) fn first_largest<T: PartialOrd>(row: &[T]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+/// The characters `[start, end)` of a text.
+pub(super) fn characters(text: &str, start: usize, end: usize) -> String {
+    text.chars()
+        .skip(start)
+        .take(end.saturating_sub(start))
+        .collect()
+}
+
+/// An error of a metric, which is ours: what is scored was checked before.
+pub(super) fn metric_error(error: MetricError) -> Error {
+    Error::Internal {
+        context: "scoring".into(),
+        message: error.to_string(),
     }
 }
 

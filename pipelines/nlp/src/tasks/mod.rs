@@ -4,7 +4,10 @@ pub mod classify;
 pub mod embed;
 mod encoder;
 pub mod fill_mask;
+mod report;
 pub mod segment;
+mod start;
+pub mod tokens;
 
 use panoply_core::Task;
 
@@ -14,4 +17,5 @@ pub const ALL: &[&dyn Task] = &[
     &embed::Embed,
     &fill_mask::FillMask,
     &segment::Segment,
+    &tokens::Tokens,
 ];

@@ -17,8 +17,9 @@ mod report;
 mod samples;
 mod train;
 
+pub use super::start::ModelConfig;
 pub use classifier::{Label, Prediction, TextClassifier};
-pub use recipe::{DataConfig, ModelConfig, RECIPES, Recipe};
+pub use recipe::{DataConfig, RECIPES, Recipe};
 
 use super::encoder::{by_length, examples};
 use crate::preprocess::Encoded;

@@ -1,5 +1,6 @@
 //! The recipes of `nlp classify`: typed configs, one function each.
 
+use crate::tasks::start::ModelConfig;
 use panoply_core::{
     Error, RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
@@ -45,24 +46,6 @@ pub struct DataConfig {
     pub multi_label: bool,
     /// Fraction of the training texts held out, class by class, where the set has no validation split.
     pub validation: f64,
-}
-
-/// Which network, and where its weights come from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Model whose encoder is the start (folder, Hub name); `null` for one from nothing.
-    pub pretrained: Option<String>,
-    /// Longest sequence in tokens; longer texts are cut.
-    pub max_length: usize,
-    /// From nothing: number of tokens that the tokenizer learns.
-    pub vocab_size: usize,
-    /// From nothing: features of a token.
-    pub hidden_size: usize,
-    /// From nothing: number of layers.
-    pub num_hidden_layers: usize,
-    /// From nothing: number of heads.
-    pub num_attention_heads: usize,
 }
 
 impl Recipe {

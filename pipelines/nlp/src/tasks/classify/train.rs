@@ -1,23 +1,24 @@
 //! Training by a recipe: data gate, loop, evaluation, model folder, report.
 
 use super::{
-    classifier::{Classes, Parts, write_folder},
+    classifier::Classes,
     eval::{Pass, Scores},
     recipe::Recipe,
     report::{self, Trained},
     samples::{Supervised, TextCollate, TextSamples},
 };
 use crate::{
-    models::bert::{BertConfig, BertForSequenceClassification, NEW_HEAD},
-    preprocess::TextTokenizer,
-    tasks::encoder::{EncoderFolder, architecture},
+    models::bert::{BertConfig, BertForSequenceClassification},
+    tasks::{
+        encoder::{labelled_config, write_folder},
+        start::{Start, Wanted},
+    },
 };
 use panoply_core::{
-    Error, ModelCard, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
+    Error, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
     model_folder::{write_atomic, write_json},
     recipe::apply_sets,
-    seed, weights,
 };
 use panoply_datasets::{
     Split, TextSplits, bundled,
@@ -82,99 +83,6 @@ fn check_labels(splits: &TextSplits, multi_label: bool) -> Result<()> {
     Ok(())
 }
 
-/// The network before training, with everything that goes with it.
-pub(super) struct Start {
-    pub(super) config: BertConfig,
-    pub(super) network: BertForSequenceClassification,
-    pub(super) tokenizer: TextTokenizer,
-    origin: String,
-    licence: String,
-}
-
-impl Start {
-    fn of(
-        recipe: &Recipe,
-        request: &TrainRequest,
-        data: &TextSplits,
-        context: &RunContext,
-    ) -> Result<Self> {
-        // The device's generator initialises the weights: the same seed, the same start.
-        context.device.seed(seed::derive(&[recipe.fit.seed]));
-        match request.model.as_ref().or(recipe.model.pretrained.as_ref()) {
-            Some(model) => Self::pretrained(model, recipe, data, context),
-            None => Self::scratch(recipe, data, context),
-        }
-    }
-
-    /// A network from nothing, and a tokenizer learnt from the training texts.
-    fn scratch(recipe: &Recipe, data: &TextSplits, context: &RunContext) -> Result<Self> {
-        let model = &recipe.model;
-        let texts = (0..data.train.len()).map(|row| data.train.text(row));
-        let tokenizer = TextTokenizer::train(texts, model.vocab_size, model.max_length)?;
-        if model.num_attention_heads == 0
-            || !model.hidden_size.is_multiple_of(model.num_attention_heads)
-        {
-            let what = format!(
-                "{} heads for {} features",
-                model.num_attention_heads, model.hidden_size
-            );
-            return Err(Error::input(
-                "model",
-                what,
-                "heads that divide the features",
-            ));
-        }
-        let config = BertConfig {
-            hidden_size: model.hidden_size,
-            num_hidden_layers: model.num_hidden_layers,
-            num_attention_heads: model.num_attention_heads,
-            intermediate_size: 4 * model.hidden_size,
-            max_position_embeddings: model.max_length,
-            num_labels: data.train.classes().len(),
-            // The published 0.02 is for hundreds of features; with few, all signals would be tiny.
-            initializer_range: (model.hidden_size as f64).powf(-0.5),
-            ..BertConfig::tiny(tokenizer.vocab_size())
-        };
-        Ok(Self {
-            network: config.init_sequence_classification(&context.device),
-            config,
-            tokenizer,
-            origin: "trained from scratch".into(),
-            licence: "unknown".into(),
-        })
-    }
-
-    /// The published encoder under a new head.
-    fn pretrained(
-        model: &str,
-        recipe: &Recipe,
-        data: &TextSplits,
-        context: &RunContext,
-    ) -> Result<Self> {
-        let mut found = EncoderFolder::find(model, context)?;
-        found.config.num_labels = data.train.classes().len();
-        let mut network = found.config.init_sequence_classification(&found.device);
-        found.load(&mut network, NEW_HEAD)?;
-        let card = found.card("classify", &network)?;
-        Ok(Self {
-            network,
-            tokenizer: found.tokenizer.with_max_length(recipe.model.max_length)?,
-            config: found.config,
-            origin: format!("fine-tuned from {model} ({})", card.origin),
-            licence: card.licence,
-        })
-    }
-
-    fn card(&self, network: &BertForSequenceClassification) -> ModelCard {
-        ModelCard::new(
-            ["nlp", "classify", architecture(&self.config)],
-            weights::num_params(network),
-            &self.licence,
-            &self.origin,
-        )
-    }
-}
-
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
@@ -187,7 +95,16 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let data = usable(data, &found);
     let gate_secs = started.elapsed().as_secs_f64();
 
-    let start = Start::of(&recipe, request, &data, context)?;
+    let wanted = Wanted {
+        task: "classify",
+        model: &recipe.model,
+        pretrained: request.model.as_ref(),
+        num_labels: data.train.classes().len(),
+        seed: recipe.fit.seed,
+        init: BertConfig::init_sequence_classification,
+    };
+    let texts = (0..data.train.len()).map(|row| data.train.text(row));
+    let start = Start::of(&wanted, texts, context)?;
     let classes = Classes {
         names: data.train.classes().to_vec(),
         multi_label,
@@ -210,13 +127,17 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     card.labels.clone_from(&classes.names);
     card.metrics = metrics.iter().cloned().collect();
     card.data_sha256 = Some(data.train.digest());
-    let parts = Parts {
-        config: &start.config,
-        tokenizer: &start.tokenizer,
-        classes: &classes,
-        columns: &recipe.data.columns,
-    };
-    let folder = write_folder(&request.out.join("model"), network, &parts, &card)?;
+    let mut config = labelled_config(&start.config, &classes.names)?;
+    config.insert("problem_type".into(), json!(classes.problem_type()));
+    let folder = write_folder(
+        &request.out.join("model"),
+        network,
+        &start.config,
+        &start.tokenizer,
+        &json!(config),
+        &recipe.data.columns,
+        &card,
+    )?;
     let trained = Trained {
         recipe: &recipe,
         request,
@@ -245,7 +166,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
 fn pass<'a>(
     recipe: &Recipe,
-    start: &'a Start,
+    start: &'a Start<BertForSequenceClassification>,
     classes: &'a Classes,
     context: &'a RunContext,
 ) -> Pass<'a> {
@@ -263,7 +184,7 @@ fn pass<'a>(
 fn run_fit(
     recipe: &Recipe,
     data: &TextSplits,
-    start: &Start,
+    start: &Start<BertForSequenceClassification>,
     classes: &Classes,
     request: &TrainRequest,
     context: &RunContext,
