@@ -135,14 +135,6 @@ pub(super) fn first_largest<T: PartialOrd>(row: &[T]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
-/// The characters `[start, end)` of a text.
-pub(super) fn characters(text: &str, start: usize, end: usize) -> String {
-    text.chars()
-        .skip(start)
-        .take(end.saturating_sub(start))
-        .collect()
-}
-
 /// An error of a metric, which is ours: what is scored was checked before.
 pub(super) fn metric_error(error: MetricError) -> Error {
     Error::Internal {

@@ -4,6 +4,7 @@ pub mod classify;
 pub mod embed;
 mod encoder;
 pub mod fill_mask;
+pub mod qa;
 mod report;
 pub mod segment;
 mod start;
@@ -16,6 +17,7 @@ pub const ALL: &[&dyn Task] = &[
     &classify::Classify,
     &embed::Embed,
     &fill_mask::FillMask,
+    &qa::Qa,
     &segment::Segment,
     &tokens::Tokens,
 ];

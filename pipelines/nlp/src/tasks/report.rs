@@ -10,9 +10,10 @@ use panoply_core::{
     fit::{FitConfig, Fitted},
     report::{
         Curves, DataStage, LossStage, NetworkStage, Observed, OptimiserStage, Report, RunStage,
-        Timing,
+        SplitRow, Timing,
     },
 };
+use panoply_datasets::gate::{GateReport, SplitSummary};
 use serde::Serialize;
 
 /// Samples whose way through the network is shown.
@@ -71,4 +72,23 @@ pub(super) fn observe<const D: usize>(
     }
     observed.note("logits", head(hidden))?;
     Ok(observed)
+}
+
+/// The data of a run as its gate saw it, without what the gate found unusable.
+pub(super) fn data_stage(source: &str, found: &GateReport, card: &ModelCard) -> DataStage {
+    let row = |(at, split): (usize, &SplitSummary)| SplitRow {
+        name: split.name.clone(),
+        num_samples: split.samples - split.unusable.len(),
+        classes: found
+            .balance
+            .iter()
+            .map(|class| (class.class.clone(), class.counts[at] as u64))
+            .collect(),
+    };
+    DataStage {
+        source: source.into(),
+        sha256: card.data_sha256.clone().unwrap_or_default(),
+        splits: found.splits.iter().enumerate().map(row).collect(),
+        gate: found.summary(),
+    }
 }

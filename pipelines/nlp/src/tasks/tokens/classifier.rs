@@ -4,7 +4,7 @@ use super::aggregate::{Aggregation, Entity, Token, aggregate, merge_windows};
 use crate::{
     models::bert::{BertConfig, BertForTokenClassification},
     preprocess::{Encoded, TextTokenizer, encoder_input, shortened},
-    tasks::encoder::{EncoderFolder, by_length, characters, label_names, softmax},
+    tasks::encoder::{EncoderFolder, by_length, label_names, softmax},
 };
 use burn::tensor::Device;
 use panoply_core::{

@@ -9,7 +9,7 @@ use crate::{
     models::bert::{BertConfig, BertForTokenClassification},
     tasks::{
         encoder::{labelled_config, write_folder},
-        report::{OBSERVED, Trained, observe},
+        report::{OBSERVED, Trained, data_stage, observe},
         start::{Start, Wanted},
     },
 };
@@ -18,10 +18,10 @@ use panoply_core::{
     fit::{Fitted, Run},
     model_folder::{write_atomic, write_json},
     recipe::apply_sets,
-    report::{DataStage, Report, SplitRow},
+    report::Report,
 };
 use panoply_datasets::{
-    TaggedSplits, TaggedText, bundled,
+    TaggedSentence, TaggedSplits, TaggedText, bundled,
     gate::{self, GateReport},
 };
 use serde_json::json;
@@ -96,6 +96,16 @@ fn warn_of_cuts(data: &TaggedText, start: &Start<BertForTokenClassification>) ->
     Ok(())
 }
 
+/// Everything that a run is made of.
+struct Parts<'a> {
+    recipe: &'a Recipe,
+    request: &'a TrainRequest,
+    data: &'a TaggedSplits,
+    start: &'a Start<BertForTokenClassification>,
+    labels: &'a [String],
+    context: &'a RunContext,
+}
+
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
@@ -115,17 +125,26 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         seed: recipe.fit.seed,
         init: BertConfig::init_token_classification,
     };
-    let texts: Vec<String> = data.train.sentences().iter().map(|s| s.text()).collect();
+    let sentences = data.train.sentences().iter();
+    let texts: Vec<String> = sentences.map(TaggedSentence::text).collect();
     let start = Start::of(&wanted, texts.iter().map(String::as_str), context)?;
     warn_of_cuts(&data.train, &start)?;
-    let fitted = run_fit(&recipe, &data, &start, &labels, request, context)?;
+    let parts = Parts {
+        recipe: &recipe,
+        request,
+        data: &data,
+        start: &start,
+        labels: &labels,
+        context,
+    };
+    let fitted = parts.fit()?;
     let network = &fitted.model.network;
 
     let (scored, split) = data
         .test
         .as_ref()
         .map_or((&data.valid, "valid"), |test| (test, "test"));
-    let scores = Scores::of(network, scored, &pass(&recipe, &start, &labels, context))?;
+    let scores = Scores::of(network, scored, &parts.pass())?;
     let metrics: Vec<(String, f64)> = scores
         .metrics()?
         .into_iter()
@@ -145,9 +164,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         &recipe.data.columns,
         &card,
     )?;
-    let mut page = page(
-        &recipe, request, &data, &found, &start, &fitted, &card, context,
-    )?;
+    let mut page = parts.page(&fitted, &found, &card)?;
     page.metrics.clone_from(&metrics);
     let picture = scores.picture()?;
     write_atomic(&request.out.join(&picture.file_name), &picture.bytes)?;
@@ -163,120 +180,84 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     })
 }
 
-fn pass<'a>(
-    recipe: &Recipe,
-    start: &'a Start<BertForTokenClassification>,
-    labels: &'a [String],
-    context: &'a RunContext,
-) -> Pass<'a> {
-    Pass {
-        config: &start.config,
-        tokenizer: &start.tokenizer,
-        labels,
-        batch: recipe.fit.batch_size,
-        device: &context.device,
-        context,
-        label: None,
+impl Parts<'_> {
+    fn pass(&self) -> Pass<'_> {
+        Pass {
+            config: &self.start.config,
+            tokenizer: &self.start.tokenizer,
+            labels: self.labels,
+            batch: self.recipe.fit.batch_size,
+            device: &self.context.device,
+            context: self.context,
+            label: None,
+        }
     }
-}
 
-fn run_fit(
-    recipe: &Recipe,
-    data: &TaggedSplits,
-    start: &Start<BertForTokenClassification>,
-    labels: &[String],
-    request: &TrainRequest,
-    context: &RunContext,
-) -> Result<Fitted<Supervised>> {
-    let numbered = labels.iter().map(String::as_str).zip(0..);
-    let classes: BTreeMap<&str, i64> = numbered.collect();
-    let samples = TaggedSamples {
-        text: &data.train,
-        tokenizer: &start.tokenizer,
-        classes: &classes,
-    };
-    let collate = TaggedCollate {
-        config: &start.config,
-    };
-    let model = Supervised {
-        network: start.network.clone(),
-    };
-    let pass = pass(recipe, start, labels, context);
-    let mut validate =
-        |model: &Supervised| Scores::of(&model.network, &data.valid, &pass)?.metrics();
-    let run = Run {
-        dir: request.out.clone(),
-        resume: request.resume,
-        recipe: json!(recipe),
-    };
-    fit::fit(
-        model,
-        &recipe.fit,
-        &samples,
-        &collate,
-        &mut validate,
-        &run,
-        context,
-    )
-}
+    fn fit(&self) -> Result<Fitted<Supervised>> {
+        let numbered = self.labels.iter().map(String::as_str).zip(0..);
+        let classes: BTreeMap<&str, i64> = numbered.collect();
+        let samples = TaggedSamples {
+            text: &self.data.train,
+            tokenizer: &self.start.tokenizer,
+            classes: &classes,
+        };
+        let collate = TaggedCollate {
+            config: &self.start.config,
+        };
+        let model = Supervised {
+            network: self.start.network.clone(),
+        };
+        let pass = self.pass();
+        let mut validate =
+            |model: &Supervised| Scores::of(&model.network, &self.data.valid, &pass)?.metrics();
+        let run = Run {
+            dir: self.request.out.clone(),
+            resume: self.request.resume,
+            recipe: json!(self.recipe),
+        };
+        fit::fit(
+            model,
+            &self.recipe.fit,
+            &samples,
+            &collate,
+            &mut validate,
+            &run,
+            self.context,
+        )
+    }
 
-/// The report; the caller adds the final metrics and the times that it alone knows.
-#[expect(clippy::too_many_arguments, reason = "all that a run was made of")]
-fn page(
-    recipe: &Recipe,
-    request: &TrainRequest,
-    data: &TaggedSplits,
-    found: &GateReport,
-    start: &Start<BertForTokenClassification>,
-    fitted: &Fitted<Supervised>,
-    card: &ModelCard,
-    context: &RunContext,
-) -> Result<Report> {
-    let encode = |(row, sentence): (usize, &panoply_datasets::TaggedSentence)| {
-        let name = data.train.name(row);
-        start.tokenizer.encode_quietly(&name, &sentence.text())
-    };
-    let shown = data.train.sentences().iter().take(OBSERVED).enumerate();
-    let network = &fitted.model.network;
-    let observed = observe(
-        &shown.map(encode).collect::<Result<Vec<_>>>()?,
-        &start.config,
-        &network.bert,
-        |hidden| network.head(hidden),
-        context,
-    )?;
-    let run = Trained {
-        recipe,
-        fit: &recipe.fit,
-        request,
-        fitted,
-        card,
-        data: data_stage(data, found, card),
-        loss: (
-            "cross-entropy",
-            "-log softmax(logits)[tag] of the first token of each word, mean over the words of the batch"
-                .into(),
-        ),
-        num_samples: data.train.len(),
-    };
-    run.page(observed, context)
-}
-
-fn data_stage(data: &TaggedSplits, found: &GateReport, card: &ModelCard) -> DataStage {
-    let splits = found.splits.iter().enumerate();
-    let row = |(at, split): (usize, &gate::SplitSummary)| SplitRow {
-        name: split.name.clone(),
-        num_samples: split.samples - split.unusable.len(),
-        classes: found
-            .balance
-            .iter()
-            .map(|class| (class.class.clone(), class.counts[at] as u64))
-            .collect(),
-    };
-    DataStage {
-        source: data.train.location().into(),
-        sha256: card.data_sha256.clone().unwrap_or_default(),
-        splits: splits.map(row).collect(),
-        gate: found.summary(),
+    /// The report; the caller adds the final metrics and the times that it alone knows.
+    fn page(
+        &self,
+        fitted: &Fitted<Supervised>,
+        found: &GateReport,
+        card: &ModelCard,
+    ) -> Result<Report> {
+        let train = &self.data.train;
+        let encode = |(row, sentence): (usize, &TaggedSentence)| {
+            let tokenizer = &self.start.tokenizer;
+            tokenizer.encode_quietly(&train.name(row), &sentence.text())
+        };
+        let shown = train.sentences().iter().take(OBSERVED).enumerate();
+        let network = &fitted.model.network;
+        let observed = observe(
+            &shown.map(encode).collect::<Result<Vec<_>>>()?,
+            &self.start.config,
+            &network.bert,
+            |hidden| network.head(hidden),
+            self.context,
+        )?;
+        let formula = "-log softmax(logits)[tag] of the first token of each word, mean over the words of the batch";
+        let run = Trained {
+            recipe: self.recipe,
+            fit: &self.recipe.fit,
+            request: self.request,
+            fitted,
+            card,
+            data: data_stage(train.location(), found, card),
+            loss: ("cross-entropy", formula.into()),
+            num_samples: train.len(),
+        };
+        run.page(observed, self.context)
     }
 }

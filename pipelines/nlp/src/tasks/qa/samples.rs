@@ -1,0 +1,165 @@
+//! Questions as training samples and batches.
+//!
+//! Each window of a text is a sample of its own, as in transformers' `run_qa`: it learns the first and
+//! the last token of the first answer, or `[CLS]` for both where the window does not hold the whole
+//! answer. Padding goes to the longest window of a batch; it takes part in the softmax, as there.
+
+use super::answerer::windows;
+use crate::{
+    models::bert::{BertConfig, BertForQuestionAnswering, EncoderInput},
+    preprocess::{Encoded, TextTokenizer, encoder_input},
+};
+use burn::{
+    module::Module,
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use panoply_core::{
+    Result,
+    fit::{Collate, Samples, StepOutput, Targets, Trainable, cross_entropy},
+};
+use panoply_datasets::QuestionSet;
+use rayon::prelude::*;
+
+/// A window with the first and the last token of the answer; 0, `[CLS]`, for both where it holds none.
+#[derive(Clone)]
+pub(super) struct Feature {
+    pub(super) encoded: Encoded,
+    pub(super) answer: [i64; 2],
+}
+
+/// The first and the last token of the characters `[start, end)` in a window.
+pub(super) fn token_span(encoded: &Encoded, span: Option<(usize, usize)>) -> [i64; 2] {
+    let tokens: Vec<usize> = (0..encoded.len())
+        .filter(|&at| encoded.texts[at] == Some(1))
+        .collect();
+    let (Some((start, end)), Some((&first, &last))) = (span, tokens.first().zip(tokens.last()))
+    else {
+        return [0, 0];
+    };
+    if encoded.offsets[first].0 > start || encoded.offsets[last].1 < end {
+        return [0, 0];
+    }
+    // The last token that begins no later, the first one that ends no earlier.
+    let from = tokens
+        .iter()
+        .rev()
+        .find(|&&at| encoded.offsets[at].0 <= start);
+    let to = tokens.iter().find(|&&at| encoded.offsets[at].1 >= end);
+    match (from, to) {
+        (Some(&from), Some(&to)) => [from as i64, to as i64],
+        _ => [0, 0],
+    }
+}
+
+/// The windows of all questions, in order.
+pub(super) fn features(
+    set: &QuestionSet,
+    tokenizer: &TextTokenizer,
+    stride: usize,
+) -> Result<Vec<Feature>> {
+    let of_question = |row: usize| -> Result<Vec<Feature>> {
+        let question = &set.questions()[row];
+        let name = set.name(row);
+        let encoded = windows(
+            tokenizer,
+            &name,
+            &question.question,
+            &question.context,
+            stride,
+        )?;
+        let feature = |encoded: Encoded| Feature {
+            answer: token_span(&encoded, question.span()),
+            encoded: lean(encoded),
+        };
+        Ok(encoded.into_iter().map(feature).collect())
+    };
+    let all: Vec<Vec<Feature>> = (0..set.len())
+        .into_par_iter()
+        .map(of_question)
+        .collect::<Result<_>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// What a network reads of a window: all windows of a corpus are kept.
+fn lean(encoded: Encoded) -> Encoded {
+    Encoded {
+        offsets: Vec::new(),
+        words: Vec::new(),
+        texts: Vec::new(),
+        ..encoded
+    }
+}
+
+/// The windows of a data set.
+pub(super) struct QuestionSamples<'a> {
+    pub(super) features: &'a [Feature],
+}
+
+impl Samples for QuestionSamples<'_> {
+    type Sample = Feature;
+
+    fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    fn load(&self, index: usize, _seed: u64) -> Result<Feature> {
+        Ok(self.features[index].clone())
+    }
+}
+
+/// One batch.
+pub(super) struct Batch {
+    input: EncoderInput,
+    /// First and last token of each answer.
+    answers: Vec<[i64; 2]>,
+}
+
+/// Pads and stacks samples.
+pub(super) struct QuestionCollate<'a> {
+    pub(super) config: &'a BertConfig,
+}
+
+impl Collate<Feature> for QuestionCollate<'_> {
+    type Batch = Batch;
+
+    fn collate(&self, samples: Vec<Feature>, _seed: u64, device: &Device) -> Result<Batch> {
+        let encoded: Vec<&Encoded> = samples.iter().map(|sample| &sample.encoded).collect();
+        Ok(Batch {
+            input: encoder_input(&encoded, self.config, device),
+            answers: samples.iter().map(|sample| sample.answer).collect(),
+        })
+    }
+}
+
+/// A model for questions with its loss.
+#[derive(Module, Debug)]
+pub(super) struct Supervised {
+    pub(super) network: BertForQuestionAnswering,
+}
+
+impl Trainable for Supervised {
+    type Batch = Batch;
+
+    fn loss(&self, batch: Batch) -> StepOutput {
+        let logits = self.network.forward(&batch.input);
+        let rows = batch.answers.len();
+        let mut right = vec![true; rows];
+        let ends = [0, 1].map(|side| {
+            let logits = logits.clone().narrow(2, side, 1).squeeze_dim::<2>(2);
+            let truth: Vec<i64> = batch.answers.iter().map(|answer| answer[side]).collect();
+            let best = logits.clone().inner().argmax(1).into_data();
+            for ((right, found), truth) in right.iter_mut().zip(best.iter::<i64>()).zip(&truth) {
+                *right &= found == *truth;
+            }
+            let truth = TensorData::new(truth, [rows]);
+            let truth = Tensor::<1, Int>::from_data(truth, &logits.device());
+            cross_entropy(logits, Targets::Classes(truth), 0.0)
+        });
+        let [start, end] = ends;
+        StepOutput {
+            loss: (start + end).div_scalar(2.0),
+            num_samples: rows,
+            metrics: vec![("exact", right.iter().filter(|&&right| right).count() as f64)],
+        }
+    }
+}
