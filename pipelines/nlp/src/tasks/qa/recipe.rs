@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const RECIPES: &[RecipeInfo] = &[
     RecipeInfo {
         name: "debug",
-        about: "a tiny BERT from scratch on a bundled slice of SQuAD 1.1 (335 questions), seconds: does everything work?",
+        about: "a tiny BERT from scratch on a bundled slice of SQuAD 1.1 (335 questions), 20 s, test F1 about 4 of 100: does everything work?",
     },
     RecipeInfo {
         name: "base",
@@ -58,8 +58,8 @@ impl Recipe {
         }
     }
 
-    /// `cargo xtask train nlp qa --recipe debug`: seconds; what so small a network learns of so few
-    /// questions is where answers tend to stand, not how to read.
+    /// `cargo xtask train nlp qa --recipe debug`: 20 s on two cores. So small a network does not
+    /// learn to read of 268 questions: exact match 0, F1 about 4 of 100 on the bundled test questions.
     pub fn debug() -> Self {
         Self {
             data: DataConfig {
@@ -76,7 +76,7 @@ impl Recipe {
                 num_attention_heads: 2,
             },
             fit: FitConfig {
-                epochs: 6,
+                epochs: 4,
                 batch_size: 16,
                 optimizer: OptimizerConfig {
                     lr: 3e-3,

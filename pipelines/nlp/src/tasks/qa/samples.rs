@@ -163,3 +163,37 @@ impl Trainable for Supervised {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// Positions as transformers' `run_qa` finds them in overlapping windows.
+    #[test]
+    fn targets_equal_run_qa() {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        let read = |file: &str| std::fs::read_to_string(format!("{fixtures}/{file}")).unwrap();
+        let file: Value = serde_json::from_str(&read("spans/qa.json")).unwrap();
+        let number = |value: &Value| value.as_u64().unwrap() as usize;
+        let (length, stride) = (number(&file["max_length"]), number(&file["doc_stride"]));
+        let json = read("text/bert/tokenizer.json");
+        let tokenizer = TextTokenizer::from_json(json.as_bytes(), 1000, length).unwrap();
+        let rows = file["targets"].as_array().unwrap();
+        assert_eq!(rows.len(), 6);
+        for row in rows {
+            let text = |field: &str| row[field].as_str().unwrap();
+            let encoded = windows(&tokenizer, "row", text("question"), text("context"), stride);
+            let start = number(&row["start"]);
+            let span = Some((start, start + text("text").chars().count()));
+            let found: Vec<[i64; 2]> = encoded
+                .unwrap()
+                .iter()
+                .map(|window| token_span(window, span))
+                .collect();
+            assert_eq!(serde_json::json!(found), row["targets"], "{row}");
+        }
+        let nothing = windows(&tokenizer, "row", "Who?", "A reader.", stride).unwrap();
+        assert_eq!(token_span(&nothing[0], None), [0, 0]);
+    }
+}

@@ -11,9 +11,9 @@ pub enum Aggregation {
     /// Every token for itself, with its class as it stands (`B-PER`).
     None,
     /// Neighbouring tokens of one type; `B-` begins another.
-    #[default]
     Simple,
-    /// As `simple` over whole words, each with the class of its first token.
+    /// As `simple` over whole words, each with the class of its first token: the token that learns.
+    #[default]
     First,
     /// Likewise with the largest mean probability of its tokens.
     Average,
@@ -166,6 +166,7 @@ pub(super) fn merge_windows(mut entities: Vec<Entity>) -> Vec<Entity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn token(class: usize, at: usize, is_subword: bool) -> Token {
         let mut scores = vec![0.1; 4];
@@ -185,6 +186,43 @@ mod tests {
     fn spans(tokens: &[Token], how: Aggregation) -> Vec<(String, usize, usize)> {
         let found = aggregate(tokens, &names(), how).into_iter();
         found.map(|e| (e.label, e.start, e.end)).collect()
+    }
+
+    /// transformers 5.23: `TokenClassificationPipeline.aggregate` on random scores.
+    #[test]
+    fn strategies_equal_transformers() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/spans/tokens.json"
+        );
+        let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let names: Vec<String> = serde_json::from_value(file["labels"].clone()).unwrap();
+        let rows = file["strategies"].as_array().unwrap();
+        assert_eq!(rows.len(), 4);
+        for row in rows {
+            let scores: Vec<Vec<f64>> = serde_json::from_value(row["scores"].clone()).unwrap();
+            let subword: Vec<bool> = serde_json::from_value(row["subword"].clone()).unwrap();
+            let token = |(at, (scores, is_subword)): (usize, (&Vec<f64>, &bool))| Token {
+                scores: scores.clone(),
+                start: 2 * at,
+                end: 2 * at + 1,
+                is_subword: *is_subword,
+            };
+            let tokens = scores.iter().zip(&subword).enumerate().map(token);
+            let tokens: Vec<Token> = tokens.collect();
+            for how in ["none", "simple", "first", "average", "max"] {
+                let strategy: Aggregation = serde_json::from_value(how.into()).unwrap();
+                let expected: Vec<(String, f64, usize, usize)> =
+                    serde_json::from_value(row[how].clone()).unwrap();
+                let found = aggregate(&tokens, &names, strategy);
+                assert_eq!(found.len(), expected.len(), "{how}");
+                for (found, (label, score, start, end)) in found.iter().zip(&expected) {
+                    let place = (&found.label, found.start, found.end);
+                    assert_eq!(place, (label, *start, *end), "{how}");
+                    assert!((found.score - score).abs() < 1e-6, "{how}: {found:?}");
+                }
+            }
+        }
     }
 
     #[test]

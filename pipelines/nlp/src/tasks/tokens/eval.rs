@@ -3,7 +3,7 @@
 use super::{
     TokenClassifier,
     classifier::{logits, most_context, windows},
-    samples::{first_tokens, last_char},
+    samples::{first_tokens, last_chars},
 };
 use crate::{
     models::bert::{BertConfig, BertForTokenClassification},
@@ -142,8 +142,8 @@ fn predict<'l>(
         let words = &text.sentences()[row].words;
         let mut tags = vec![OUTSIDE; words.len()];
         let places = most_context(windows, 0).into_iter();
-        let last = |(window, at): (usize, usize)| last_char(&windows[window], at);
-        for (word, (window, at)) in first_tokens(words, places, last) {
+        let last: Vec<Vec<Option<usize>>> = windows.iter().map(last_chars).collect();
+        for (word, (window, at)) in first_tokens(words, places, |(window, at)| last[window][at]) {
             let row = &logits[window][at * classes..(at + 1) * classes];
             tags[word] = &pass.labels[first_largest(row)];
         }

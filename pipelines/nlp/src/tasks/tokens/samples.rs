@@ -1,7 +1,7 @@
 //! Tagged sentences as training samples and batches.
 //!
-//! The words with a space between are the text that the tokenizer reads, as in prediction; a token
-//! belongs to the word that holds its last character. The first token of a word learns the word's tag,
+//! The words with a space between are the text that the tokenizer reads, as in prediction; what the tokenizer
+//! takes for a word belongs to the one that holds its last character. The first token of a word learns the word's tag,
 //! the others are ignored: as transformers' `run_ner`, which gives the tokenizer the words one by one.
 
 use crate::{
@@ -19,8 +19,8 @@ use panoply_core::{
 use panoply_datasets::TaggedText;
 use std::collections::BTreeMap;
 
-/// The places of the first token of each word, `(word, place)`, for `places` of tokens in order; a word
-/// without a token has none. `words` are those of the text that was encoded.
+/// The places of the first token of each word, `(word, place)`, for `places` of tokens in order, whose
+/// word ends at `last_char`; a word without a token has none. `words` are those of the text that was encoded.
 pub(super) fn first_tokens(
     words: &[String],
     places: impl Iterator<Item = (usize, usize)>,
@@ -52,17 +52,33 @@ pub(super) fn first_tokens(
     found
 }
 
-/// The last character of a token of a text, if it has one.
-pub(super) fn last_char(encoded: &Encoded, at: usize) -> Option<usize> {
-    let (start, end) = encoded.offsets[at];
-    (encoded.texts[at].is_some() && end > start).then(|| end - 1)
+/// For each token the last character of what the tokenizer takes for its word, if there is any: a token that is only
+/// the space before a word (`Ġ`) belongs to that word.
+pub(super) fn last_chars(encoded: &Encoded) -> Vec<Option<usize>> {
+    let all: Vec<usize> = (0..encoded.len()).collect();
+    let same = |&a: &usize, &b: &usize| {
+        let (words, texts) = (&encoded.words, &encoded.texts);
+        words[a].is_some() && words[a] == words[b] && texts[a] == texts[b]
+    };
+    let mut last = Vec::with_capacity(encoded.len());
+    for word in all.chunk_by(same) {
+        let of_text = word.iter().filter(|&&at| encoded.texts[at].is_some());
+        let ends = of_text.filter_map(|&at| {
+            let (start, end) = encoded.offsets[at];
+            (end > start).then(|| end - 1)
+        });
+        let end = ends.max();
+        last.resize(last.len() + word.len(), end);
+    }
+    last
 }
 
 /// The class that each token learns; [`IGNORE_INDEX`] for none.
 pub(super) fn targets(words: &[String], classes: &[i64], encoded: &Encoded) -> Vec<i64> {
     let mut targets = vec![IGNORE_INDEX; encoded.len()];
     let places = (0..encoded.len()).map(|at| (0, at));
-    for (word, (_, at)) in first_tokens(words, places, |(_, at)| last_char(encoded, at)) {
+    let last = last_chars(encoded);
+    for (word, (_, at)) in first_tokens(words, places, |(_, at)| last[at]) {
         targets[at] = classes[word];
     }
     targets
@@ -172,4 +188,37 @@ fn share_right(logits: &Tensor<2>, batch: &Batch) -> f64 {
         right += f64::from(u8::from(found == class));
     }
     if words == 0.0 { 0.0 } else { right / words }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// transformers 5.23: words given one by one, labels by `word_ids` as in `run_ner`.
+    #[test]
+    fn targets_equal_run_ner() {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        let read = |file: &str| std::fs::read_to_string(format!("{fixtures}/{file}")).unwrap();
+        let expected: Value = serde_json::from_str(&read("spans/alignment.json")).unwrap();
+        for name in ["bert", "roberta"] {
+            let mut json: Value =
+                serde_json::from_str(&read(&format!("text/{name}/tokenizer.json"))).unwrap();
+            if name == "roberta" {
+                json["pre_tokenizer"]["add_prefix_space"] = true.into();
+            }
+            let tokenizer = TextTokenizer::from_json(json.to_string().as_bytes(), 1000, 64);
+            let tokenizer = tokenizer.unwrap();
+            let rows = expected[name].as_array().unwrap();
+            assert_eq!(rows.len(), 3);
+            for row in rows {
+                let words: Vec<String> = serde_json::from_value(row["words"].clone()).unwrap();
+                let encoded = tokenizer.encode_quietly("row", &words.join(" ")).unwrap();
+                assert_eq!(Value::from(encoded.ids.clone()), row["ids"], "{name}");
+                let classes: Vec<i64> = (0..words.len() as i64).collect();
+                let found = targets(&words, &classes, &encoded);
+                assert_eq!(Value::from(found), row["targets"], "{name}: {words:?}");
+            }
+        }
+    }
 }
