@@ -184,7 +184,7 @@ fn a_model_learns_tags_and_is_scored_alike() {
     fs::create_dir(&data).unwrap();
     fs::write(data.join("train.conll"), conll(160)).unwrap();
     fs::write(data.join("test.conll"), conll(200).replace("saw", "met")).unwrap();
-    let sets = ["fit.epochs=8", "data.validation=0.2"];
+    let sets = ["fit.epochs=25", "data.validation=0.2"];
     let outcome = train(&request("debug", &data, &dir.path().join("run"), &sets));
     let model = outcome.model.display().to_string();
     let found = Tokens.eval(&model, &data, 7, &RunContext::cpu()).unwrap();

@@ -144,8 +144,15 @@ impl TextTokenizer {
 
     /// The tokenizer with another truncation.
     fn cut(&self, truncation: TruncationParams) -> Result<Arc<Tokenizer>> {
-        let mut inner = self.inner.as_ref().clone();
         let max_length = truncation.max_length;
+        let added = self.inner.get_post_processor();
+        let added = added.map_or(0, |processor| processor.added_tokens(false));
+        if max_length <= added {
+            let expected = format!("more than the {added} special tokens of a text");
+            let what = format!("{max_length} tokens");
+            return Err(Error::input("max_length", what, expected));
+        }
+        let mut inner = self.inner.as_ref().clone();
         inner.with_truncation(Some(truncation)).map_err(|e| {
             let what = format!("{max_length} tokens: {e}");
             Error::input("tokenizer", what, "a length above the stride")

@@ -21,10 +21,9 @@ use panoply_datasets::QuestionSet;
 use rayon::prelude::*;
 
 /// A window with the first and the last token of the answer; 0, `[CLS]`, for both where it holds none.
-#[derive(Clone)]
 pub(super) struct Feature {
-    pub(super) encoded: Encoded,
-    pub(super) answer: [i64; 2],
+    encoded: Encoded,
+    answer: [i64; 2],
 }
 
 /// The first and the last token of the characters `[start, end)` in a window.
@@ -51,59 +50,66 @@ pub(super) fn token_span(encoded: &Encoded, span: Option<(usize, usize)>) -> [i6
     }
 }
 
-/// The windows of all questions, in order.
-pub(super) fn features(
-    set: &QuestionSet,
-    tokenizer: &TextTokenizer,
-    stride: usize,
-) -> Result<Vec<Feature>> {
-    let of_question = |row: usize| -> Result<Vec<Feature>> {
-        let question = &set.questions()[row];
-        let name = set.name(row);
-        let encoded = windows(
-            tokenizer,
-            &name,
-            &question.question,
-            &question.context,
-            stride,
-        )?;
-        let feature = |encoded: Encoded| Feature {
-            answer: token_span(&encoded, question.span()),
-            encoded: lean(encoded),
-        };
-        Ok(encoded.into_iter().map(feature).collect())
-    };
-    let all: Vec<Vec<Feature>> = (0..set.len())
-        .into_par_iter()
-        .map(of_question)
-        .collect::<Result<_>>()?;
-    Ok(all.into_iter().flatten().collect())
-}
-
-/// What a network reads of a window: all windows of a corpus are kept.
-fn lean(encoded: Encoded) -> Encoded {
-    Encoded {
-        offsets: Vec::new(),
-        words: Vec::new(),
-        texts: Vec::new(),
-        ..encoded
-    }
-}
-
-/// The windows of a data set.
+/// The windows of a data set; they are cut anew each time, because those of a whole corpus are large.
 pub(super) struct QuestionSamples<'a> {
-    pub(super) features: &'a [Feature],
+    set: &'a QuestionSet,
+    tokenizer: &'a TextTokenizer,
+    stride: usize,
+    /// Question and window of each sample.
+    places: Vec<(usize, usize)>,
+}
+
+impl<'a> QuestionSamples<'a> {
+    /// Counts the windows of all questions.
+    pub(super) fn new(
+        set: &'a QuestionSet,
+        tokenizer: &'a TextTokenizer,
+        stride: usize,
+    ) -> Result<Self> {
+        let mut samples = Self {
+            set,
+            tokenizer,
+            stride,
+            places: Vec::new(),
+        };
+        let rows = 0..set.len();
+        let counts: Vec<usize> = rows
+            .into_par_iter()
+            .map(|row| Ok(samples.windows(row)?.len()))
+            .collect::<Result<_>>()?;
+        let of_row = |(row, count): (usize, usize)| (0..count).map(move |window| (row, window));
+        samples.places = counts.into_iter().enumerate().flat_map(of_row).collect();
+        Ok(samples)
+    }
+
+    /// The windows of a question's text.
+    pub(super) fn windows(&self, row: usize) -> Result<Vec<Encoded>> {
+        let (name, asked) = (self.set.name(row), &self.set.questions()[row]);
+        windows(
+            self.tokenizer,
+            &name,
+            &asked.question,
+            &asked.context,
+            self.stride,
+        )
+    }
 }
 
 impl Samples for QuestionSamples<'_> {
     type Sample = Feature;
 
     fn len(&self) -> usize {
-        self.features.len()
+        self.places.len()
     }
 
     fn load(&self, index: usize, _seed: u64) -> Result<Feature> {
-        Ok(self.features[index].clone())
+        let (row, window) = self.places[index];
+        let encoded = self.windows(row)?.swap_remove(window);
+        let span = self.set.questions()[row].span();
+        Ok(Feature {
+            answer: token_span(&encoded, span),
+            encoded,
+        })
     }
 }
 

@@ -1,11 +1,10 @@
 //! Training by a recipe: data gate, loop, evaluation, model folder, report.
 
 use super::{
-    Settings,
-    answerer::{self, windows},
+    Settings, answerer,
     eval::{Pass, Scores},
     recipe::Recipe,
-    samples::{Feature, QuestionCollate, QuestionSamples, Supervised, features},
+    samples::{QuestionCollate, QuestionSamples, Supervised},
 };
 use crate::{
     models::bert::{BertConfig, BertForQuestionAnswering},
@@ -17,7 +16,7 @@ use crate::{
 };
 use panoply_core::{
     Error, ModelCard, Output, Result, RunContext, TrainOutcome, TrainRequest, fit,
-    fit::{Fitted, Run},
+    fit::{Fitted, Run, Samples},
     model_folder::write_json,
     recipe::apply_sets,
     report::Report,
@@ -121,8 +120,8 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         settings: &settings,
         context,
     };
-    let features = features(&data.train, &start.tokenizer, recipe.data.doc_stride)?;
-    let fitted = parts.fit(&features)?;
+    let samples = QuestionSamples::new(&data.train, &start.tokenizer, recipe.data.doc_stride)?;
+    let fitted = parts.fit(&samples)?;
     let network = &fitted.model.network;
 
     let (scored, split) = data
@@ -150,7 +149,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         &trained,
         &card,
     )?;
-    let mut page = parts.page(&fitted, &found, &card, features.len())?;
+    let mut page = parts.page(&fitted, &found, &card, &samples)?;
     page.metrics.clone_from(&metrics);
     page.timing.part_secs.push(("data gate".into(), gate_secs));
     page.timing.total_secs = started.elapsed().as_secs_f64();
@@ -183,8 +182,7 @@ impl Parts<'_> {
         }
     }
 
-    fn fit(&self, features: &[Feature]) -> Result<Fitted<Supervised>> {
-        let samples = QuestionSamples { features };
+    fn fit(&self, samples: &QuestionSamples<'_>) -> Result<Fitted<Supervised>> {
         let collate = QuestionCollate {
             config: &self.start.config,
         };
@@ -204,7 +202,7 @@ impl Parts<'_> {
         fit::fit(
             model,
             &self.recipe.fit,
-            &samples,
+            samples,
             &collate,
             &mut validate,
             &run,
@@ -218,25 +216,14 @@ impl Parts<'_> {
         fitted: &Fitted<Supervised>,
         found: &GateReport,
         card: &ModelCard,
-        num_samples: usize,
+        samples: &QuestionSamples<'_>,
     ) -> Result<Report> {
         let train = &self.data.train;
-        let mut shown = Vec::new();
-        for (row, question) in train.questions().iter().take(OBSERVED).enumerate() {
-            let (name, stride) = (train.name(row), self.settings.doc_stride);
-            let text = &question.context;
-            let windows = windows(
-                &self.start.tokenizer,
-                &name,
-                &question.question,
-                text,
-                stride,
-            )?;
-            shown.extend(windows.into_iter().take(1));
-        }
+        let first = |row| Ok(samples.windows(row)?.swap_remove(0));
+        let shown = (0..train.len().min(OBSERVED)).map(first);
         let network = &fitted.model.network;
         let observed = observe(
-            &shown,
+            &shown.collect::<Result<Vec<_>>>()?,
             &self.start.config,
             &network.bert,
             |hidden| network.head(hidden),
@@ -251,7 +238,7 @@ impl Parts<'_> {
             card,
             data: data_stage(train.location(), found, card),
             loss: ("cross-entropy", formula.into()),
-            num_samples,
+            num_samples: samples.len(),
         };
         run.page(observed, self.context)
     }
