@@ -438,9 +438,8 @@ mod tests {
     fn a_folder_holds_splits_and_a_file_is_split() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        let many: String = (0..20)
-            .map(|i| format!("w{} {}\n\n", i / 2, if i < 10 { "O" } else { "B-X" }))
-            .collect();
+        let line = |i| format!("w{} {}\n\n", i / 2, if i < 10 { "O" } else { "B-X" });
+        let many: String = (0..20).map(line).collect();
         write("wnut17-train.conll", &many);
         let columns = TagColumns::default();
         let splits = TaggedSplits::open(dir.path(), &columns, 0.2, 1).unwrap();

@@ -277,7 +277,7 @@ pub(super) fn most_context(windows: &[Encoded], of: usize) -> Vec<(usize, usize)
             let context = i.min(places.len() - 1 - i);
             match best.get_mut(window.skipped + i) {
                 Some((known, place)) if context > *known => {
-                    (*known, *place) = (context, (number, at))
+                    (*known, *place) = (context, (number, at));
                 }
                 Some(_) => {}
                 None => best.push((context, (number, at))),
