@@ -7,7 +7,7 @@ pub mod fill_mask;
 pub mod qa;
 mod report;
 pub mod segment;
-mod start;
+mod starting_point;
 pub mod tokens;
 
 use panoply_core::Task;

@@ -17,7 +17,7 @@ mod report;
 mod samples;
 mod train;
 
-pub use super::start::ModelConfig;
+pub use super::starting_point::ModelConfig;
 pub use classifier::{Label, Prediction, TextClassifier};
 pub use recipe::{DataConfig, RECIPES, Recipe};
 

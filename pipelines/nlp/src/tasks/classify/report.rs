@@ -5,7 +5,7 @@ use crate::{
     models::bert::BertForSequenceClassification,
     tasks::{
         report::{OBSERVED, Trained as Common, observe},
-        start::Start,
+        starting_point::Start,
     },
 };
 use panoply_core::{

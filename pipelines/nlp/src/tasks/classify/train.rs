@@ -11,7 +11,7 @@ use crate::{
     models::bert::{BertConfig, BertForSequenceClassification},
     tasks::{
         encoder::{labelled_config, write_folder},
-        start::{Start, Wanted},
+        starting_point::{Start, Wanted},
     },
 };
 use panoply_core::{

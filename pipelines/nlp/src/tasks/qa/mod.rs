@@ -20,7 +20,7 @@ mod recipe;
 mod samples;
 mod train;
 
-pub use super::start::ModelConfig;
+pub use super::starting_point::ModelConfig;
 pub use answerer::{Answerer, Asked, Prediction, Settings, SpanLogits, WindowLogits, Windowed};
 pub use decode::Answer;
 pub use recipe::{DataConfig, RECIPES, Recipe};

@@ -11,7 +11,7 @@ use crate::{
     tasks::{
         encoder::write_folder,
         report::{OBSERVED, Trained, data_stage, observe},
-        start::{Start, Wanted},
+        starting_point::{Start, Wanted},
     },
 };
 use panoply_core::{

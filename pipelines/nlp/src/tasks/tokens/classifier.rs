@@ -23,6 +23,8 @@ pub struct Settings {
     pub stride: Option<usize>,
     /// Longest text in characters; what follows is cut off, with a warning.
     pub max_characters: usize,
+    /// Columns of the CoNLL files that `eval` reads; `null` for those of training.
+    pub columns: Option<TagColumns>,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
             aggregation: Aggregation::default(),
             stride: None,
             max_characters: 500_000,
+            columns: None,
         }
     }
 }
@@ -108,7 +111,8 @@ impl TokenClassifier {
         }
         let mut card = found.card("tokens", &network)?;
         card.labels.clone_from(&labels);
-        let columns = found.folder.read_json(ModelFolder::PREPROCESSOR)?;
+        let columns: Option<TagColumns> = found.folder.read_json(ModelFolder::PREPROCESSOR)?;
+        let columns = settings.columns.clone().or(columns);
         Ok(Self {
             model: network,
             config: found.config,

@@ -24,7 +24,7 @@ mod recipe;
 mod samples;
 mod train;
 
-pub use super::start::ModelConfig;
+pub use super::starting_point::ModelConfig;
 pub use aggregate::{Aggregation, Entity};
 pub use classifier::{Prediction, Settings, TokenClassifier, TokenLogits, WindowLogits, Windowed};
 pub use recipe::{DataConfig, RECIPES, Recipe};

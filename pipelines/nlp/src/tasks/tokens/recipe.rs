@@ -1,6 +1,6 @@
 //! The recipes of `nlp tokens`: typed configs, one function each.
 
-use crate::tasks::start::ModelConfig;
+use crate::tasks::starting_point::ModelConfig;
 use panoply_core::{
     Error, RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},

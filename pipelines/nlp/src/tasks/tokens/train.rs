@@ -10,7 +10,7 @@ use crate::{
     tasks::{
         encoder::{labelled_config, write_folder},
         report::{OBSERVED, Trained, data_stage, observe},
-        start::{Start, Wanted},
+        starting_point::{Start, Wanted},
     },
 };
 use panoply_core::{
