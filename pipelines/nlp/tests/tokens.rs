@@ -169,9 +169,11 @@ fn conll(numbers: Range<usize>) -> String {
     let mut text = String::from("-DOCSTART- O\n\n");
     for i in numbers {
         let (city, name) = (["Rome", "Paris"][i % 2], ["Ann", "Bob", "Eve"][i % 3]);
+        // The place differs, so that the words must tell.
+        let before = "so O\n".repeat(i % 5);
         write!(
             text,
-            "{name} B-PER\n{i} I-PER\nsaw O\n{city} B-LOC\nand O\nleft O\n. O\n\n"
+            "{before}{name} B-PER\nLee I-PER\nsaw O\n{city} B-LOC\nand O\nleft O\n{i} O\n\n"
         )
         .unwrap();
     }
@@ -208,12 +210,12 @@ fn a_model_learns_tags_and_is_scored_alike() {
         json!({"0": "B-LOC", "1": "B-PER", "2": "I-PER", "3": "O"})
     );
     let classifier = TokenClassifier::open(&model, &RunContext::cpu()).unwrap();
-    let entities = one(&classifier, "Bob 4 saw Paris and left .").entities;
+    let entities = one(&classifier, "so so Bob Lee saw Paris and left 4").entities;
     let found: Vec<(&str, &str, usize)> = entities
         .iter()
         .map(|e| (e.text.as_str(), e.label.as_str(), e.start))
         .collect();
-    assert_eq!(found, [("Bob 4", "PER", 0), ("Paris", "LOC", 10)]);
+    assert_eq!(found, [("Bob Lee", "PER", 6), ("Paris", "LOC", 18)]);
     let exported = dir.path().join("out.safetensors");
     Tokens
         .export(&outcome.model, "transformers", &exported)
@@ -253,7 +255,7 @@ fn a_published_encoder_is_the_start_and_long_sentences_are_scored_whole() {
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::write(data.join("train.conll"), conll(0..20)).unwrap();
-    // One sentence of 280 words, far more tokens than the model's 64.
+    // One sentence of 360 words, far more tokens than the model's 64.
     let long = conll(0..40)
         .replace("-DOCSTART- O\n\n", "")
         .replace("\n\n", "\n");
@@ -290,9 +292,9 @@ fn wrong_data_is_refused_by_line() {
         assert_eq!(error.exit_code(), 2, "{error}");
         error.to_string()
     };
-    let message = refuse("a.conll", &conll(0..9).replace("5 I-PER", "5"));
+    let message = refuse("a.conll", &conll(0..9).replace("5 O", "5"));
     assert!(
-        message.contains("1 column(s)") && message.contains("line 44"),
+        message.contains("1 column(s)") && message.contains("line 59"),
         "{message}"
     );
     let message = refuse(
