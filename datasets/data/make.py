@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the bundled data of this folder and manifest.json out of three published packages and two corpora.
+"""Makes the bundled data of this folder and manifest.json out of published packages and corpora.
 
 Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
   FASHION  the Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1, unpacked (dpkg -x)
@@ -10,15 +10,20 @@ Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
            github.com/hankcs/multi-criteria-cws, commit 24be488d88617b1e226db745e23268c9a79bfc54
   TINY     input.txt.gz, tiny Shakespeare, from github.com/karpathy/char-rnn, commit
            6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e, data/tinyshakespeare/input.txt, gzipped
+  WNUT     wnut17train.conll and emerging.test.annotated, each gzipped, from
+           github.com/leondz/emerging_entities_17, commit e52a2d2a71ac1a051ca2d532eef28653c5c02603
+  SQUAD    dev-v1.1.json, gzipped (SHA-256 of the content 95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9)
 
-  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY
+  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY WNUT SQUAD
 
 The slice: the first 200 training and the first 50 test images of each class, in the order of the
 original files. The photos: rocket.jpg is the package's file, byte for byte; the others are its PNG
 files as JPEG, quality 90, at most 640 pixels a side, without metadata. The languages: translated
 messages of 20 to 120 characters without placeholders, each text once; a message is in the same split in
 every language. The Chinese text: the first 1,000 training and the first 200 test
-sentences, their word forms alone, two spaces between. Shakespeare: the first 100,000 characters.
+sentences, their word forms alone, two spaces between. The tagged words: the first 600 training and the first
+200 test sentences that hold an entity and no crude word. The questions: the first ten paragraphs
+of six articles, five for training and one for test. Shakespeare: the first 100,000 characters.
 """
 
 import ast
@@ -215,12 +220,72 @@ def tiny_shakespeare_slice(source):
     yield "tiny-shakespeare-slice/LICENSE.txt", TINY, "public domain", "origin"
 
 
+WNUT = "WNUT-17, github.com/leondz/emerging_entities_17 e52a2d2a71ac1a051ca2d532eef28653c5c02603"
+WNUT_LICENCE = """The sentences of this folder are from the WNUT 2017 shared task on novel and emerging entity
+recognition (Derczynski, Nichols, van Erp and Limsopatham, 2017), https://github.com/leondz/emerging_entities_17.
+
+Changes: the first 600 training and the first 200 test sentences that hold an entity and no crude word.
+
+Licence: Creative Commons Attribution 4.0 International (CC BY 4.0),
+https://creativecommons.org/licenses/by/4.0/legalcode.
+"""
+CRUDE = re.compile("fuck|shit|nigg|bitch|cunt|whore|porn|slut|dick|damn|sex", re.IGNORECASE)
+
+
+def wnut17_slice(source):
+    out = HERE / "wnut17-slice"
+    out.mkdir(exist_ok=True)
+    for split, file, count in (("train", "wnut17train.conll.gz", 600), ("test", "emerging.test.annotated.gz", 200)):
+        text = gzip.decompress((source / file).read_bytes()).decode()
+        blocks = [block.strip() for block in re.split(r"\n\s*\n", text)]
+        kept = [b for b in blocks if re.search(r"\tB-", b) and not CRUDE.search(b)][:count]
+        with open(out / f"{split}.conll.gz", "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+            packed.write("".join(block + "\n\n" for block in kept).encode())
+        yield f"wnut17-slice/{split}.conll.gz", WNUT, "CC-BY-4.0", f"first {count} sentences of {split} with an entity"
+    (out / "LICENSE.txt").write_text(WNUT_LICENCE)
+    yield "wnut17-slice/LICENSE.txt", WNUT, "CC-BY-4.0", "attribution and licence"
+
+
+SQUAD = "SQuAD 1.1 development set, sha256 95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9"
+SQUAD_LICENCE = """The questions and paragraphs of this folder are from the development set of SQuAD 1.1, the Stanford Question
+Answering Dataset (Rajpurkar, Zhang, Lopyrev and Liang, 2016), https://rajpurkar.github.io/SQuAD-explorer/, over
+paragraphs of the English Wikipedia.
+
+Changes: the first ten paragraphs of six of its articles; each different answer once.
+
+Licence: Creative Commons Attribution-ShareAlike 4.0 International (CC BY-SA 4.0),
+https://creativecommons.org/licenses/by-sa/4.0/legalcode. What is made out of these files is under the
+same licence.
+"""
+ARTICLES = {
+    "train": ["Amazon_rainforest", "Normans", "Oxygen", "Southern_California", "Warsaw"],
+    "test": ["Packet_switching"],
+}
+
+
+def squad_slice(source):
+    out = HERE / "squad-slice"
+    out.mkdir(exist_ok=True)
+    data = {a["title"]: a for a in json.loads(gzip.decompress(source.read_bytes()))["data"]}
+    for split, titles in ARTICLES.items():
+        articles = [{"title": t, "paragraphs": data[t]["paragraphs"][:10]} for t in titles]
+        for qa in (qa for a in articles for p in a["paragraphs"] for qa in p["qas"]):
+            qa["answers"] = [a for i, a in enumerate(qa["answers"]) if a not in qa["answers"][:i]]
+        content = json.dumps({"version": "1.1", "data": articles}, ensure_ascii=False, separators=(",", ":"))
+        with open(out / f"{split}.json.gz", "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+            packed.write(content.encode())
+        what = f"first ten paragraphs of {', '.join(t.replace('_', ' ') for t in titles)}"
+        yield f"squad-slice/{split}.json.gz", SQUAD, "CC-BY-SA-4.0", what
+    (out / "LICENSE.txt").write_text(SQUAD_LICENCE)
+    yield "squad-slice/LICENSE.txt", SQUAD, "CC-BY-SA-4.0", "attribution and licence"
+
+
 def main():
-    fashion, skimage, cc0, django, udc, tiny = map(Path, sys.argv[1:7])
+    fashion, skimage, cc0, django, udc, tiny, wnut, squad = map(Path, sys.argv[1:9])
     entries = []
     for file, origin, licence, note in [
         *fashion_mnist_slice(fashion), *photos(skimage, cc0), *languages(django), *ud_chinese_slice(udc),
-        *tiny_shakespeare_slice(tiny),
+        *tiny_shakespeare_slice(tiny), *wnut17_slice(wnut), *squad_slice(squad),
     ]:
         content = (HERE / file).read_bytes()
         entries.append({

@@ -4,7 +4,8 @@
 //! comes from and under which licence.
 
 use crate::{
-    Columns, Corpus, Error, ImageSet, LabelledTexts, Result, SegmentedText, Split, images,
+    Columns, Corpus, Error, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText, Split,
+    TagColumns, TaggedText, images,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 19] = [
+static FILES: [(&str, &[u8]); 25] = [
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -72,6 +73,9 @@ static FILES: [(&str, &[u8]); 19] = [
     ("photos/chelsea.jpg", PHOTOS[0].1),
     ("photos/coffee.jpg", PHOTOS[1].1),
     ("photos/rocket.jpg", PHOTOS[2].1),
+    ("squad-slice/LICENSE.txt", data!("squad-slice/LICENSE.txt")),
+    ("squad-slice/test.json.gz", SQUAD[1]),
+    ("squad-slice/train.json.gz", SQUAD[0]),
     (
         "tiny-shakespeare-slice/LICENSE.txt",
         data!("tiny-shakespeare-slice/LICENSE.txt"),
@@ -86,6 +90,22 @@ static FILES: [(&str, &[u8]); 19] = [
     ),
     ("ud-chinese-slice/test.txt.gz", UD_CHINESE[1]),
     ("ud-chinese-slice/train.txt.gz", UD_CHINESE[0]),
+    (
+        "wnut17-slice/LICENSE.txt",
+        data!("wnut17-slice/LICENSE.txt"),
+    ),
+    ("wnut17-slice/test.conll.gz", WNUT17[1]),
+    ("wnut17-slice/train.conll.gz", WNUT17[0]),
+];
+
+static SQUAD: [&[u8]; 2] = [
+    data!("squad-slice/train.json.gz"),
+    data!("squad-slice/test.json.gz"),
+];
+
+static WNUT17: [&[u8]; 2] = [
+    data!("wnut17-slice/train.conll.gz"),
+    data!("wnut17-slice/test.conll.gz"),
 ];
 
 static UD_CHINESE: [&[u8]; 2] = [
@@ -187,4 +207,28 @@ pub fn ud_chinese_slice() -> Result<(SegmentedText, SegmentedText)> {
 pub fn tiny_shakespeare_slice() -> Result<Corpus> {
     let bytes = data!("tiny-shakespeare-slice/input.txt.gz");
     Corpus::from_bytes("bundled:tiny-shakespeare-slice", bytes)
+}
+
+/// A slice of WNUT-17 (Derczynski et al., 2017), tagged with six types of entities: 600 training and 200
+/// test sentences, each with an entity.
+///
+/// # Errors
+/// None with the files as they are.
+pub fn wnut17_slice() -> Result<(TaggedText, TaggedText)> {
+    let columns = TagColumns::default();
+    let open = |split: &str, bytes| {
+        TaggedText::from_conll(&format!("bundled:wnut17-slice/{split}"), bytes, &columns)
+    };
+    Ok((open("train", WNUT17[0])?, open("test", WNUT17[1])?))
+}
+
+/// A slice of SQuAD 1.1 (Rajpurkar et al., 2016): 335 training questions about five articles and 55
+/// test questions about a sixth.
+///
+/// # Errors
+/// None with the files as they are.
+pub fn squad_slice() -> Result<(QuestionSet, QuestionSet)> {
+    let open =
+        |split: &str, bytes| QuestionSet::from_json(&format!("bundled:squad-slice/{split}"), bytes);
+    Ok((open("train", SQUAD[0])?, open("test", SQUAD[1])?))
 }

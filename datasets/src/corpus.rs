@@ -5,10 +5,11 @@
 //! corpora are: the last part is for validation.
 
 use crate::{
-    Error, Result, gate,
+    Error, Result,
+    files::{self, MAX_BYTES},
+    gate,
     gate::GateReport,
     hex,
-    segmented::{MAX_BYTES, unpack},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -27,7 +28,7 @@ impl Corpus {
     /// Reads a file, or all `.txt` and `.txt.gz` files of a folder.
     ///
     /// # Errors
-    /// A file cannot be read or unpacked, is not UTF-8 or above 2 GB; there is no text at all.
+    /// A file cannot be read or unpacked, is not UTF-8 or above 4 GB; there is no text at all.
     pub fn open(path: &Path) -> Result<Self> {
         let location = path.display().to_string();
         let files = if path.is_dir() {
@@ -42,7 +43,7 @@ impl Corpus {
             let size = fs::metadata(file).map_err(|e| Error::io("read", file, e))?;
             if size.len() > MAX_BYTES {
                 let what = format!("{} bytes", size.len());
-                let expected = "files of at most 2 GB";
+                let expected = "files of at most 4 GB";
                 return Err(Error::input(file.display().to_string(), what, expected));
             }
             let bytes = fs::read(file).map_err(|e| Error::io("read", file, e))?;
@@ -131,8 +132,8 @@ impl Corpus {
 }
 
 fn text(location: &str, bytes: &[u8]) -> Result<String> {
-    let bytes = unpack(location, bytes)?;
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let bytes = files::unpack(location, bytes)?;
+    let bytes = files::without_bom(&bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let what = format!("byte {} is not UTF-8", e.valid_up_to());
         Error::input(location, what, "UTF-8 text")

@@ -5,11 +5,13 @@
 //!   path: class folders, an index of files (CSV or Parquet; feature `tables`), MNIST's IDX files,
 //!   CIFAR's binary files. All give an [`ImageSet`], which decodes an image when asked for it.
 //! - [`segmented`] reads segmented text: one sentence a line, words separated by white space.
+//! - [`tagged`] reads words with tags: CoNLL's columns, JSON lines.
+//! - [`questions`] reads questions about texts: SQuAD 1.1 and 2.0.
 //! - [`gate`] reports missing, corrupt, repeated and conflicting samples, leakage between splits and
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
 //! - [`corpus`] reads running text for language models.
-//! - [`bundled`] is a slice of Fashion-MNIST, one of UD Chinese GSD, one of tiny Shakespeare, a few photos
+//! - [`bundled`] is a slice of Fashion-MNIST, of UD Chinese GSD, of tiny Shakespeare, of WNUT-17 and of SQuAD, a few photos
 //!   and messages in eight languages, compiled into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
@@ -33,21 +35,28 @@
 
 pub mod bundled;
 pub mod corpus;
+mod files;
 pub mod gate;
 pub mod image;
 pub mod images;
 pub mod labelled;
+pub mod questions;
 pub mod segmented;
 pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
+pub mod tagged;
 
 pub use corpus::Corpus;
 pub use images::{ImageSet, Layout, detect, open, open_for_eval, open_splits};
 pub use labelled::{Columns, LabelledTexts, open_text_splits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};
+pub use questions::{Answer, Question, QuestionSet, open_question_splits, open_questions_for_eval};
 pub use segmented::{SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits};
 pub use split::{Split, Splits, stratified_holdout};
+pub use tagged::{
+    TagColumns, TaggedSentence, TaggedText, open_tagged_for_eval, open_tagged_splits,
+};
 
 /// Lower-case hexadecimal, as `sha256sum` prints it.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -4,35 +4,15 @@
 //! UTF-8 and empty lines are remembered for the gate ([`crate::gate::inspect_segmented`]) and are no
 //! samples.
 
-use crate::{Error, Result, Split, Splits, hex, stratified_holdout};
-use flate2::read::MultiGzDecoder;
+use crate::{Error, Result, Splits, files, hex, stratified_holdout};
 use sha2::{Digest, Sha256};
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    io::Read,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// Largest unpacked file, in bytes: a corpus of hundreds of millions of words has its own tools.
-pub(crate) const MAX_BYTES: u64 = 1 << 31;
-
-/// The content of a file: as it is, or unpacked if it begins as gzip does.
-pub(crate) fn unpack<'b>(location: &str, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>> {
-    if !bytes.starts_with(&[0x1F, 0x8B]) {
-        return Ok(Cow::Borrowed(bytes));
-    }
-    let mut out = Vec::new();
-    let mut decoder = MultiGzDecoder::new(bytes).take(MAX_BYTES + 1);
-    decoder
-        .read_to_end(&mut out)
-        .map_err(|e| Error::input(location, e.to_string(), "a whole gzip file"))?;
-    if out.len() as u64 > MAX_BYTES {
-        let what = format!("more than {MAX_BYTES} bytes unpacked");
-        return Err(Error::input(location, what, "a smaller file"));
-    }
-    Ok(Cow::Owned(out))
-}
+/// Extensions of segmented text, without `.gz`.
+const EXTENSIONS: [&str; 3] = ["txt", "utf8", "seg"];
 
 /// One sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +54,8 @@ impl SegmentedText {
     /// # Errors
     /// The bytes cannot be unpacked, or hold no word.
     pub fn from_bytes(location: &str, bytes: &[u8]) -> Result<Self> {
-        let unpacked = unpack(location, bytes)?;
-        let bytes: &[u8] = &unpacked;
-        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let unpacked = files::unpack(location, bytes)?;
+        let bytes = files::without_bom(&unpacked);
         let mut text = Self {
             location: location.into(),
             sentences: Vec::new(),
@@ -205,34 +184,13 @@ pub fn open_segmented_splits(
     holdout: f64,
     seed: u64,
 ) -> Result<Splits<SegmentedText>> {
-    if path.is_file() {
-        let (train, valid) = SegmentedText::open(path)?.holdout(holdout, seed)?;
-        return Ok(Splits {
-            train,
-            valid,
-            is_held_out: true,
-            test: None,
-        });
-    }
-    let files = split_files(path)?;
-    let open = |split| files.get(&split).map(|f| SegmentedText::open(f));
-    let train = open(Split::Train).unwrap_or_else(|| {
-        let what = "no training file in it";
-        Err(Error::input(path.display().to_string(), what, "train.txt"))
-    })?;
-    let valid = open(Split::Valid).transpose()?;
-    let is_held_out = valid.is_none();
-    let (train, valid) = match valid {
-        Some(valid) => (train, valid),
-        None => train.holdout(holdout, seed)?,
-    };
-    let test = open(Split::Test).transpose()?;
-    Ok(Splits {
-        train,
-        valid,
-        is_held_out,
-        test,
-    })
+    files::open_splits(
+        path,
+        &EXTENSIONS,
+        is_word_list,
+        SegmentedText::open,
+        |train| train.holdout(holdout, seed),
+    )
 }
 
 /// Opens a file, or of a folder the test file, else the validation file, else the training file.
@@ -240,57 +198,13 @@ pub fn open_segmented_splits(
 /// # Errors
 /// As [`open_segmented_splits`].
 pub fn open_segmented_for_eval(path: &Path) -> Result<SegmentedText> {
-    if path.is_file() {
-        return SegmentedText::open(path);
-    }
-    let files = split_files(path)?;
-    let found = [Split::Test, Split::Valid, Split::Train];
-    if let Some(file) = found.iter().find_map(|split| files.get(split)) {
-        SegmentedText::open(file)
-    } else {
-        let location = path.display().to_string();
-        Err(Error::input(
-            location,
-            "no segmented text in it",
-            "test.txt",
-        ))
-    }
+    let file = files::for_eval(path, &EXTENSIONS, is_word_list)?;
+    SegmentedText::open(&file)
 }
 
-/// The file of each split in a folder.
-fn split_files(folder: &Path) -> Result<BTreeMap<Split, PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry.map_err(|e| Error::io("read", folder, e))?.path());
-    }
-    paths.sort();
-    let mut files: BTreeMap<Split, PathBuf> = BTreeMap::new();
-    for path in paths.into_iter().filter(|path| path.is_file()) {
-        let Some(split) = split_of(&path) else {
-            continue;
-        };
-        if let Some(other) = files.insert(split, path.clone()) {
-            let what = format!("{} is a {split} file as well", other.display());
-            let expected = "one file a split";
-            return Err(Error::input(path.display().to_string(), what, expected));
-        }
-    }
-    Ok(files)
-}
-
-fn split_of(path: &Path) -> Option<Split> {
-    let name = path.file_name()?.to_str()?;
-    let name = name.strip_suffix(".gz").unwrap_or(name);
-    let (stem, extension) = name.rsplit_once('.')?;
-    if !["txt", "utf8", "seg"].contains(&extension) {
-        return None;
-    }
-    let mut parts = stem.split(['_', '-', '.']);
-    if parts.clone().any(|part| part == "words") {
-        return None;
-    }
-    parts.find_map(|part| part.parse().ok())
+/// Word lists lie beside the text and are none.
+fn is_word_list(part: &str) -> bool {
+    part == "words"
 }
 
 #[cfg(test)]

@@ -108,6 +108,19 @@ impl<T> Splits<T> {
             test: self.test.map(|test| change(Split::Test, test)),
         }
     }
+
+    /// As [`map`](Self::map), up to the first error.
+    pub fn try_map<U>(self, mut change: impl FnMut(Split, T) -> Result<U>) -> Result<Splits<U>> {
+        Ok(Splits {
+            train: change(Split::Train, self.train)?,
+            valid: change(Split::Valid, self.valid)?,
+            is_held_out: self.is_held_out,
+            test: self
+                .test
+                .map(|test| change(Split::Test, test))
+                .transpose()?,
+        })
+    }
 }
 
 /// Holds out `fraction` of the rows of each class and returns `(kept, held out)`, both ascending.

@@ -2,17 +2,22 @@
 //!
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
-//! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text.
+//! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text,
+//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions.
 
 mod corpus;
 mod images;
 mod labelled;
+mod questions;
 mod segmented;
+mod tagged;
 
 pub use corpus::inspect_corpus;
 pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
+pub use questions::inspect_questions;
 pub use segmented::inspect_segmented;
+pub use tagged::inspect_tagged;
 
 use crate::{Error, Result};
 use panoply_core::{
@@ -44,6 +49,8 @@ pub enum Kind {
     Corrupt,
     /// A sample has no label.
     Unlabelled,
+    /// A label breaks the rules of its scheme.
+    Malformed,
     /// The same content with different labels.
     Conflict,
     /// The same content in two splits.
@@ -83,6 +90,7 @@ impl fmt::Display for Kind {
             Self::Missing => "missing",
             Self::Corrupt => "corrupt",
             Self::Unlabelled => "unlabelled",
+            Self::Malformed => "malformed",
             Self::Conflict => "conflict",
             Self::Leakage => "leakage",
             Self::Duplicate => "duplicate",

@@ -1,13 +1,9 @@
 //! Rows of tables, as text and labels.
 
 use super::Columns;
-use crate::{Error, Result};
-use flate2::read::MultiGzDecoder;
+use crate::{Error, Result, files};
 use serde_json::Value;
-use std::{io::Read, path::Path};
-
-/// Largest unpacked file, in bytes.
-const MAX_BYTES: u64 = 1 << 32;
+use std::path::Path;
 
 /// One row.
 pub(super) struct Cells {
@@ -25,7 +21,7 @@ pub(super) fn open(path: &Path, columns: &Columns) -> Result<Vec<Cells>> {
     let separator = match extension.as_str() {
         "csv" => b',',
         "tsv" => b'\t',
-        "jsonl" | "ndjson" => return json_lines(&location, &unpacked(path)?, columns),
+        "jsonl" | "ndjson" => return json_lines(&location, &files::read(path)?, columns),
         #[cfg(feature = "tables")]
         "parquet" => return parquet(path, columns),
         _ => {
@@ -38,26 +34,7 @@ pub(super) fn open(path: &Path, columns: &Columns) -> Result<Vec<Cells>> {
             return Err(Error::input(location, what, expected));
         }
     };
-    separated(&location, &unpacked(path)?, separator, columns)
-}
-
-fn unpacked(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    if !bytes.starts_with(&[0x1F, 0x8B]) {
-        return Ok(bytes);
-    }
-    let mut content = Vec::new();
-    let mut limited = MultiGzDecoder::new(&bytes[..]).take(MAX_BYTES);
-    let broken = |what: String| {
-        let location = path.display().to_string();
-        Error::input(location, what, "an intact gzip file of at most 4 GB")
-    };
-    let read = limited.read_to_end(&mut content);
-    read.map_err(|e| broken(e.to_string()))?;
-    if content.len() as u64 == MAX_BYTES {
-        return Err(broken("more than 4 GB".into()));
-    }
-    Ok(content)
+    separated(&location, &files::read(path)?, separator, columns)
 }
 
 /// Reads comma-separated (RFC 4180) or tab-separated values. Tabs stand between plain values: quotes
@@ -73,7 +50,7 @@ pub(super) fn separated(
         let location = format!("{location}{}", row.unwrap_or_default());
         Error::input(location, e.to_string(), "a table of UTF-8 text")
     };
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let bytes = files::without_bom(bytes);
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(separator)
         .quoting(separator != b'\t')

@@ -117,3 +117,24 @@ fn languages_are_balanced_and_no_text_is_in_both_splits() {
     assert!(report.imbalance.unwrap() < 1.2);
     assert!(bundled::languages(Split::Valid).is_err());
 }
+
+#[test]
+fn tagged_words_and_questions_are_without_errors() {
+    let (train, test) = bundled::wnut17_slice().unwrap();
+    assert_eq!(
+        (train.len(), test.len(), train.tags().len()),
+        (600, 200, 13)
+    );
+    // Four sentences recur with other tags: the annotators disagreed.
+    let report = gate::inspect_tagged(&train, &[("test", &test)]);
+    report.refuse_unless(false).unwrap();
+    let conflicts: Vec<usize> = report.of(gate::Kind::Conflict).map(|f| f.count).collect();
+    assert_eq!(conflicts, [4], "{report}");
+    let (train, test) = bundled::squad_slice().unwrap();
+    assert_eq!(
+        (train.len(), test.len(), train.titles().len()),
+        (335, 55, 5)
+    );
+    let report = gate::inspect_questions(&train, &[("test", &test)]);
+    assert!(report.is_clean(), "{report}");
+}

@@ -26,6 +26,6 @@ use panoply_core::Pipeline;
 /// The pipeline.
 pub const PIPELINE: Pipeline = Pipeline {
     name: "nlp",
-    about: "language: embeddings, masked words, text classification, generation, word segmentation",
+    about: "language: embeddings, masked words, text classification, named entities, answers to questions, generation, word segmentation",
     tasks: tasks::ALL,
 };

@@ -1,5 +1,5 @@
-//! Cross entropy with label smoothing, for class indices and for mixed (soft) targets; binary cross
-//! entropy for samples of several classes.
+//! Cross entropy with label smoothing, for class indices and for mixed (soft) targets; the same where some
+//! targets are ignored; binary cross entropy for samples of several classes.
 
 use burn::tensor::{
     Int, Tensor,
@@ -38,6 +38,26 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Targets, label_smoothing: f64) 
     // The mean over batch and classes is the cross entropy against the uniform distribution.
     let uniform = log_probs.mean().neg();
     loss.mul_scalar(1.0 - label_smoothing) + uniform.mul_scalar(label_smoothing)
+}
+
+/// The target that [`cross_entropy_ignoring`] leaves out: torch's default `ignore_index`.
+pub const IGNORE_INDEX: i64 = -100;
+
+/// Mean cross entropy over the targets that are not [`IGNORE_INDEX`], `[1]`: torch's `F.cross_entropy`
+/// with its `ignore_index`. Without any such target it is 0; torch answers NaN.
+///
+/// # Shapes
+///
+/// - `logits`: `[samples, classes]`
+/// - `classes`: `[samples]`, each in `0..classes` or `IGNORE_INDEX`
+pub fn cross_entropy_ignoring(logits: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<1> {
+    let ignored = classes.clone().equal_elem(IGNORE_INDEX);
+    let count = ignored.clone().bool_not().float().sum().clamp_min(1.0);
+    // An ignored target picks class 0, which then counts nothing.
+    let classes = classes.mask_fill(ignored.clone(), 0);
+    let picked = log_softmax(logits, 1).gather(1, classes.unsqueeze_dim::<2>(1));
+    let picked = picked.squeeze_dim::<1>(1).mask_fill(ignored, 0.0);
+    picked.sum().neg() / count
 }
 
 /// Mean binary cross entropy over batch and classes, `[1]`: torch's
@@ -103,6 +123,28 @@ mod tests {
         assert!((value - 22.744001).abs() < 1e-5, "{value}");
         let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-6);
         grad.assert_approx_eq(&TensorData::from(torch), tolerance);
+    }
+
+    /// torch 2.15: `F.cross_entropy(logits, torch.tensor([0, -100, 1]))`, value and `logits.grad`.
+    #[test]
+    fn ignored_targets_count_nothing() {
+        let device = Device::flex().autodiff();
+        let x = logits(&device).require_grad();
+        let classes = Tensor::from_data([0, IGNORE_INDEX, 1], &device);
+        let loss = cross_entropy_ignoring(x.clone(), classes);
+        let grad = x.grad(&loss.backward()).unwrap().into_data();
+        let value = loss.into_scalar::<f32>();
+        assert!((value - 1.4105216).abs() < 1e-6, "{value}");
+        let torch: [[f32; 3]; 3] = [
+            [-0.10720149, 0.019556286, 0.087645195],
+            [0.0, 0.0, 0.0],
+            [0.00042099942, -0.46210283, 0.46168187],
+        ];
+        let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-6);
+        grad.assert_approx_eq(&TensorData::from(torch), tolerance);
+        let none = Tensor::from_data([IGNORE_INDEX; 3], &device);
+        let none = cross_entropy_ignoring(logits(&device), none).into_scalar::<f32>();
+        assert_eq!(none, 0.0);
     }
 
     /// torch 2.15: `logits.grad` after `F.cross_entropy(.., label_smoothing=0.1).backward()`.

@@ -42,7 +42,9 @@ pub use config::{
 };
 pub use history::{EpochRecord, History};
 pub use loader::{Batches, Collate, Loader, Samples};
-pub use loss::{Targets, binary_cross_entropy, cross_entropy};
+pub use loss::{
+    IGNORE_INDEX, Targets, binary_cross_entropy, cross_entropy, cross_entropy_ignoring,
+};
 pub use optim::{OptimizerGroup, clip_grad_norm, grad_norm, optimizer, optimizer_groups};
 pub use schedule::Schedule;
 pub use trainer::fit;

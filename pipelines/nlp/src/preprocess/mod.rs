@@ -17,7 +17,10 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use panoply_core::{Error, ModelFolder, Result, model_folder::write_atomic};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
-use tokenizers::{Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{
+    Encoding, ModelWrapper, PostProcessor as _, Tokenizer, TruncationDirection, TruncationParams,
+    TruncationStrategy,
+};
 
 /// Bytes of a long text that are tokenized at first; doubled while they give too few tokens.
 const PREFIX_BYTES: usize = 1 << 16;
@@ -37,6 +40,8 @@ pub struct Encoded {
     pub texts: Vec<Option<usize>>,
     /// Whether something was cut off.
     pub truncated: bool,
+    /// Of a window, how many tokens of its text (of the second of two) lie before it; else 0.
+    pub skipped: usize,
 }
 
 impl Encoded {
@@ -52,6 +57,7 @@ impl Encoded {
                 .map(|(text, &special)| text.filter(|_| special == 0))
                 .collect(),
             truncated: !encoding.get_overflowing().is_empty(),
+            skipped: 0,
         }
     }
 
@@ -142,8 +148,15 @@ impl TextTokenizer {
 
     /// The tokenizer with another truncation.
     fn cut(&self, truncation: TruncationParams) -> Result<Arc<Tokenizer>> {
-        let mut inner = self.inner.as_ref().clone();
         let max_length = truncation.max_length;
+        let added = self.inner.get_post_processor();
+        let added = added.map_or(0, |processor| processor.added_tokens(false));
+        if max_length <= added {
+            let expected = format!("more than the {added} special tokens of a text");
+            let what = format!("{max_length} tokens");
+            return Err(Error::input("max_length", what, expected));
+        }
+        let mut inner = self.inner.as_ref().clone();
         inner.with_truncation(Some(truncation)).map_err(|e| {
             let what = format!("{max_length} tokens: {e}");
             Error::input("tokenizer", what, "a length above the stride")
@@ -226,20 +239,17 @@ impl TextTokenizer {
             ..encoded
         };
         if encoded.texts.iter().all(Option::is_none) {
-            return Err(Error::input(
-                name,
-                "nothing but white space or control characters",
-                "a text",
-            ));
+            return Err(nothing(name));
         }
         Ok(encoded)
     }
 
     /// Windows over the second of two texts, each with the whole first text and `stride` tokens in
-    /// common with the window before; a text without a partner is cut into windows itself.
+    /// common with the window before (half a window, where the first text leaves room for no more); a text
+    /// without a partner is cut into windows itself.
     ///
     /// # Errors
-    /// A text is empty, or the first leaves no room for the second.
+    /// A text is empty, nothing in it makes a token, or the first leaves no room for the second.
     pub fn windows(
         &self,
         name: &str,
@@ -250,28 +260,72 @@ impl TextTokenizer {
         for text in [Some(text), second].into_iter().flatten() {
             check_not_empty(name, text)?;
         }
-        let strategy = match second {
-            Some(_) => TruncationStrategy::OnlySecond,
-            None => TruncationStrategy::LongestFirst,
+        let encode = |tokenizer: &Tokenizer| match second {
+            Some(second) => tokenizer.encode_char_offsets((text, second), true),
+            None => tokenizer.encode_char_offsets(text, true),
         };
-        let inner = self.cut(TruncationParams {
+        // Most texts fit into one window; another tokenizer is costly.
+        let (mut encoding, mut stride) = (encode(&self.inner), stride);
+        if encoding
+            .as_ref()
+            .is_ok_and(|e| !e.get_overflowing().is_empty())
+        {
+            let (inner, narrowed) = self.cut_for_windows(name, text, second, stride)?;
+            (encoding, stride) = (encode(&inner), narrowed);
+        }
+        let encoding = encoding
+            .map_err(|e| Error::input(name, e.to_string(), "a text that the tokenizer can cut"))?;
+        let windows = std::iter::once(&encoding).chain(encoding.get_overflowing());
+        let mut windows: Vec<Encoded> = windows.map(Encoded::of).collect();
+        let of_text = usize::from(second.is_some());
+        let content = |window: &Encoded| {
+            let texts = window.texts.iter();
+            texts.filter(|&&text| text == Some(of_text)).count()
+        };
+        if windows.iter().all(|window| content(window) == 0) {
+            return Err(nothing(name));
+        }
+        // All windows but the last are full.
+        let step = content(&windows[0]).saturating_sub(stride);
+        for (at, window) in windows.iter_mut().enumerate() {
+            window.skipped = at * step;
+        }
+        Ok(windows)
+    }
+
+    /// The tokenizer that cuts windows for a text, and how many tokens two of them share.
+    fn cut_for_windows(
+        &self,
+        name: &str,
+        text: &str,
+        second: Option<&str>,
+        stride: usize,
+    ) -> Result<(Arc<Tokenizer>, usize)> {
+        let added = self.inner.get_post_processor();
+        let mut room = added.map_or(self.max_length, |processor| {
+            let added = processor.added_tokens(second.is_some());
+            self.max_length.saturating_sub(added)
+        });
+        let mut strategy = TruncationStrategy::LongestFirst;
+        if second.is_some() {
+            strategy = TruncationStrategy::OnlySecond;
+            let first = self.inner.encode_char_offsets(text, false);
+            let first = first.map_err(|e| {
+                Error::input(name, e.to_string(), "a text that the tokenizer can cut")
+            })?;
+            room = room.saturating_sub(first.len());
+        }
+        if room == 0 {
+            let what = "it leaves no room for the text beside it";
+            let expected = format!("less than {} tokens", self.max_length);
+            return Err(Error::input(name, what, expected));
+        }
+        let stride = if stride < room { stride } else { room / 2 };
+        let cut = self.cut(TruncationParams {
             strategy,
             ..truncation(self.max_length, stride)
-        })?;
-        let encoding = match second {
-            Some(second) => inner.encode_char_offsets((text, second), true),
-            None => inner.encode_char_offsets(text, true),
-        };
-        let encoding = encoding.map_err(|e| {
-            let what = format!("it cannot be cut into windows ({e})");
-            let expected = format!(
-                "a first text that leaves room in {} tokens",
-                self.max_length
-            );
-            Error::input(name, what, expected)
-        })?;
-        let windows = std::iter::once(&encoding).chain(encoding.get_overflowing());
-        Ok(windows.map(Encoded::of).collect())
+        });
+        Ok((cut?, stride))
     }
 
     /// Tokens of two texts, the longer one cut first.
@@ -294,6 +348,31 @@ impl TextTokenizer {
             })
     }
 
+    /// Whether a token's spelling tells if it goes on with a word (WordPiece's `##`).
+    pub fn marks_subwords(&self) -> bool {
+        let prefix = match self.inner.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.as_str()),
+            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_deref(),
+            _ => None,
+        };
+        prefix.is_some_and(|prefix| !prefix.is_empty())
+    }
+
+    /// The token that stands for what the vocabulary lacks, if there is one.
+    pub fn unknown(&self) -> Option<u32> {
+        let named = &self.config["unk_token"];
+        let named = named.as_str().or(named["content"].as_str());
+        let own = match self.inner.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::Unigram(_) => Some("<unk>"),
+        };
+        named
+            .or(own)
+            .and_then(|token| self.inner.token_to_id(token))
+    }
+
     /// A token's spelling in the vocabulary.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
@@ -303,6 +382,28 @@ impl TextTokenizer {
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
+}
+
+/// The start of a text that is longer than `max_characters`, with a warning in the log that says so.
+/// `name` stands for the text in messages.
+pub fn shortened<'t>(name: &str, text: &'t str, max_characters: usize) -> &'t str {
+    // A byte count first: it is free.
+    if text.len() <= max_characters {
+        return text;
+    }
+    let Some((end, _)) = text.char_indices().nth(max_characters) else {
+        return text;
+    };
+    let bytes = text.len();
+    tracing::warn!(
+        "{name}: a text of {bytes} bytes is cut after {max_characters} characters (--set max_characters)"
+    );
+    &text[..end]
+}
+
+fn nothing(name: &str) -> Error {
+    let what = "nothing but white space or control characters";
+    Error::input(name, what, "a text")
 }
 
 fn check_not_empty(name: &str, text: &str) -> Result<()> {

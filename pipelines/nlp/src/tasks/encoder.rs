@@ -1,4 +1,4 @@
-//! What the tasks over encoders share: opening a model folder, and batches of similar length.
+//! What the tasks over encoders share: opening and writing a model folder, and batches of similar length.
 
 use crate::{
     models::bert::{BertConfig, NEW_HEAD, Variant},
@@ -6,10 +6,13 @@ use crate::{
 };
 use burn::{module::Module, tensor::Device};
 use panoply_core::{
-    Input, ModelCard, ModelFolder, Payload, Result, RunContext,
+    Error, Input, ModelCard, ModelFolder, Payload, Result, RunContext,
     hub::{self, Hub},
     weights::{self, LoadOptions},
 };
+use panoply_metrics::MetricError;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 /// A model folder of the BERT family whose network has not been made yet.
 pub(super) struct EncoderFolder {
@@ -80,6 +83,76 @@ pub(super) fn architecture(config: &BertConfig) -> &'static str {
         Variant::Bert => "bert",
         Variant::Roberta => "roberta",
         Variant::DistilBert => "distilbert",
+    }
+}
+
+/// Class names out of `id2label` of a `config.json`.
+pub(super) fn label_names(config: &Value, num_labels: usize) -> Vec<String> {
+    let named = |i: usize| {
+        let name = config["id2label"][i.to_string()].as_str();
+        name.map_or_else(|| format!("LABEL_{i}"), String::from)
+    };
+    (0..num_labels).map(named).collect()
+}
+
+/// The network's `config.json` with the names of its classes.
+pub(super) fn labelled_config(config: &BertConfig, names: &[String]) -> Result<Map<String, Value>> {
+    let Value::Object(mut config) = config.to_hf() else {
+        return Err(Error::Internal {
+            context: "config.json".into(),
+            message: "no object".into(),
+        });
+    };
+    let numbered = names.iter().enumerate();
+    let id2label: Map<String, Value> = numbered
+        .clone()
+        .map(|(i, name)| (i.to_string(), json!(name)))
+        .collect();
+    let label2id: Map<String, Value> = numbered.map(|(i, name)| (name.clone(), json!(i))).collect();
+    config.insert("id2label".into(), json!(id2label));
+    config.insert("label2id".into(), json!(label2id));
+    // transformers counts the classes in id2label.
+    config.shift_remove("num_labels");
+    Ok(config)
+}
+
+/// What goes into a model folder beside the weights.
+pub(super) struct Companions<'a, P> {
+    /// Content of `config.json`.
+    pub(super) config: Value,
+    /// Content of `preprocessor_config.json`.
+    pub(super) preprocessor: &'a P,
+    pub(super) card: &'a ModelCard,
+}
+
+impl<P: Serialize> Companions<'_, P> {
+    /// Written after the weights, the card last: a folder with a card is complete.
+    pub(super) fn write(&self, folder: &ModelFolder, tokenizer: &TextTokenizer) -> Result<()> {
+        tokenizer.save(folder)?;
+        folder.write_json(ModelFolder::CONFIG, &self.config)?;
+        folder.write_json(ModelFolder::PREPROCESSOR, self.preprocessor)?;
+        folder.write_json(ModelFolder::CARD, self.card)
+    }
+}
+
+/// Probabilities of logits.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exp: Vec<f64> = logits.iter().map(|&v| f64::from(v - max).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.into_iter().map(|v| v / sum).collect()
+}
+
+/// Index of the first largest value.
+pub(super) fn first_largest<T: PartialOrd>(row: &[T]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+/// An error of a metric, which is ours: what is scored was checked before.
+pub(super) fn metric_error(error: MetricError) -> Error {
+    Error::Internal {
+        context: "scoring".into(),
+        message: error.to_string(),
     }
 }
 

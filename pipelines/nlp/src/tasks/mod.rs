@@ -7,7 +7,11 @@ pub mod embed;
 mod encoder;
 pub mod fill_mask;
 pub mod generate;
+pub mod qa;
+mod report;
 pub mod segment;
+mod starting_point;
+pub mod tokens;
 
 use panoply_core::Task;
 
@@ -17,5 +21,7 @@ pub const ALL: &[&dyn Task] = &[
     &embed::Embed,
     &fill_mask::FillMask,
     &generate::Generate,
+    &qa::Qa,
     &segment::Segment,
+    &tokens::Tokens,
 ];

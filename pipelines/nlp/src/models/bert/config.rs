@@ -2,11 +2,7 @@
 
 use super::super::hf_config::{HfConfig, activation_name, check_heads, wrong};
 use super::{DISTILBERT_KEY_MAP, KEY_MAP, ROBERTA_KEY_MAP};
-use panoply_core::{
-    Result,
-    nn::Activation,
-    weights::{KeyMap, LoraConfig},
-};
+use panoply_core::{Result, nn::Activation, weights::KeyMap};
 use serde_json::{Value, json};
 
 /// A member of the family.
@@ -58,22 +54,6 @@ pub struct BertConfig {
 }
 
 impl BertConfig {
-    /// Adapters for fine-tuning a sequence classifier: factors for queries and values, as the LoRA
-    /// paper has them, and the new head whole.
-    pub fn sequence_lora(&self, rank: usize, alpha: f64) -> LoraConfig {
-        let (targets, whole): (&[&str], &[&str]) = match self.variant {
-            Variant::Bert | Variant::Roberta => (&["query", "value"], &["classifier"]),
-            Variant::DistilBert => (&["q_lin", "v_lin"], &["pre_classifier", "classifier"]),
-        };
-        let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        LoraConfig {
-            rank,
-            alpha,
-            targets: owned(targets),
-            whole: owned(whole),
-        }
-    }
-
     /// `bert-base-uncased`, 109 M parameters.
     pub fn bert_base() -> Self {
         Self {

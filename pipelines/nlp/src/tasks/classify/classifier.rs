@@ -1,6 +1,6 @@
 //! A loaded classifier: encoder with head, tokenizer, labels.
 
-use super::super::encoder::EncoderFolder;
+use super::super::encoder::{EncoderFolder, label_names, softmax};
 use crate::{
     models::bert::{BertConfig, BertForSequenceClassification},
     preprocess::{Encoded, TextTokenizer, encoder_input},
@@ -10,13 +10,11 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use panoply_core::{
-    Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, host,
-    weights::{self, LoadOptions, SaveDtype},
+    ModelCard, ModelFolder, Predictor, Result, RunContext, guard, host, weights::LoadOptions,
 };
 use panoply_datasets::Columns;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
-use std::path::Path;
+use serde_json::Value;
 
 /// Labels of an answer.
 const TOP: usize = 5;
@@ -51,12 +49,8 @@ pub(super) struct Classes {
 impl Classes {
     /// Of `id2label` and `problem_type` in a `config.json`.
     fn read(config: &Value, num_labels: usize) -> Self {
-        let named = |i: usize| {
-            let name = config["id2label"][i.to_string()].as_str();
-            name.map_or_else(|| format!("LABEL_{i}"), String::from)
-        };
         Self {
-            names: (0..num_labels).map(named).collect(),
+            names: label_names(config, num_labels),
             multi_label: config["problem_type"] == "multi_label_classification",
         }
     }
@@ -67,10 +61,16 @@ impl Classes {
             let sigmoid = |&v: &f32| 1.0 / (1.0 + (-f64::from(v)).exp());
             return logits.iter().map(sigmoid).collect();
         }
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let exp: Vec<f64> = logits.iter().map(|&v| f64::from(v - max).exp()).collect();
-        let sum: f64 = exp.iter().sum();
-        exp.into_iter().map(|v| v / sum).collect()
+        softmax(logits)
+    }
+
+    /// What transformers calls the kind of classifier.
+    pub(super) fn problem_type(&self) -> &'static str {
+        if self.multi_label {
+            "multi_label_classification"
+        } else {
+            "single_label_classification"
+        }
     }
 }
 
@@ -181,72 +181,4 @@ impl Predictor for TextClassifier {
         };
         Ok(logits.chunks(classes).map(prediction).collect())
     }
-}
-
-/// What goes into a model folder beside the weights.
-pub(super) struct Parts<'a> {
-    pub(super) config: &'a BertConfig,
-    pub(super) tokenizer: &'a TextTokenizer,
-    pub(super) classes: &'a Classes,
-    pub(super) columns: &'a Columns,
-}
-
-/// Writes a model folder that transformers reads too. The weights come first, the card last: a folder
-/// with a card is complete.
-pub(super) fn write_folder(
-    path: &Path,
-    model: &BertForSequenceClassification,
-    parts: &Parts<'_>,
-    card: &ModelCard,
-) -> Result<ModelFolder> {
-    let folder = ModelFolder::create(path)?;
-    let map = parts.config.key_map();
-    weights::save(
-        model,
-        &folder.file(ModelFolder::WEIGHTS),
-        map,
-        SaveDtype::F32,
-    )?;
-    write_companions(&folder, parts, card)?;
-    Ok(folder)
-}
-
-/// Writes everything but the weights.
-pub(super) fn write_companions(
-    folder: &ModelFolder,
-    parts: &Parts<'_>,
-    card: &ModelCard,
-) -> Result<()> {
-    parts.tokenizer.save(folder)?;
-    folder.write_json(ModelFolder::CONFIG, &config_json(parts)?)?;
-    folder.write_json(ModelFolder::PREPROCESSOR, parts.columns)?;
-    folder.write_json(ModelFolder::CARD, card)
-}
-
-/// The network's `config.json` with the names of its classes.
-fn config_json(parts: &Parts<'_>) -> Result<Value> {
-    let Value::Object(mut config) = parts.config.to_hf() else {
-        return Err(Error::Internal {
-            context: "config.json".into(),
-            message: "no object".into(),
-        });
-    };
-    let names = &parts.classes.names;
-    let numbered = names.iter().enumerate();
-    let id2label: Map<String, Value> = numbered
-        .clone()
-        .map(|(i, name)| (i.to_string(), json!(name)))
-        .collect();
-    let label2id: Map<String, Value> = numbered.map(|(i, name)| (name.clone(), json!(i))).collect();
-    let problem = if parts.classes.multi_label {
-        "multi_label_classification"
-    } else {
-        "single_label_classification"
-    };
-    config.insert("id2label".into(), json!(id2label));
-    config.insert("label2id".into(), json!(label2id));
-    config.insert("problem_type".into(), json!(problem));
-    // transformers counts the classes in id2label.
-    config.shift_remove("num_labels");
-    Ok(Value::Object(config))
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     models::bert::{BertConfig, BertForSequenceClassification},
     preprocess::TextTokenizer,
+    tasks::encoder::{first_largest, metric_error},
 };
 use burn::tensor::{Device, activation::softmax};
 use panoply_core::{
@@ -173,18 +174,6 @@ impl Scores {
                 Ok((table, Value::Object(rows)))
             }
         }
-    }
-}
-
-/// Index of the first largest value.
-fn first_largest(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
-}
-
-fn metric_error(error: MetricError) -> Error {
-    Error::Internal {
-        context: "scoring".into(),
-        message: error.to_string(),
     }
 }
 

@@ -19,8 +19,9 @@ mod report;
 mod samples;
 mod train;
 
+pub use super::starting_point::{LoraSettings, ModelConfig};
 pub use classifier::{Label, Prediction, TextClassifier};
-pub use recipe::{DataConfig, LoraSettings, ModelConfig, RECIPES, Recipe};
+pub use recipe::{DataConfig, RECIPES, Recipe};
 
 use super::encoder::{by_length, examples};
 use crate::preprocess::Encoded;

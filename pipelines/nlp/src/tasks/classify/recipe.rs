@@ -1,5 +1,6 @@
 //! The recipes of `nlp classify`: typed configs, one function each.
 
+use crate::tasks::starting_point::{LoraSettings, ModelConfig};
 use panoply_core::{
     Error, RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
@@ -22,16 +23,6 @@ pub const RECIPES: &[RecipeInfo] = &[
         about: "as base, but low-rank adapters and the head alone are trained; leaves an adapter-only folder that peft loads too; accuracy not measured",
     },
 ];
-
-/// Low-rank adapters instead of all weights (Hu et al., 2021).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoraSettings {
-    /// Rank of the factors under the weights of queries and values.
-    pub rank: usize,
-    /// Their product is multiplied by `alpha / rank`.
-    pub alpha: f64,
-}
 
 /// Everything that decides what a run computes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,27 +50,6 @@ pub struct DataConfig {
     pub multi_label: bool,
     /// Fraction of the training texts held out, class by class, where the set has no validation split.
     pub validation: f64,
-}
-
-/// Which network, and where its weights come from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Model whose encoder is the start (folder, Hub name); `null` for one from nothing.
-    pub pretrained: Option<String>,
-    /// Train adapters and the head alone; `null` for all weights. The run then leaves an `adapter`
-    /// folder beside the `model` folder, which holds the sum.
-    pub lora: Option<LoraSettings>,
-    /// Longest sequence in tokens; longer texts are cut.
-    pub max_length: usize,
-    /// From nothing: number of tokens that the tokenizer learns.
-    pub vocab_size: usize,
-    /// From nothing: features of a token.
-    pub hidden_size: usize,
-    /// From nothing: number of layers.
-    pub num_hidden_layers: usize,
-    /// From nothing: number of heads.
-    pub num_attention_heads: usize,
 }
 
 impl Recipe {

@@ -1,31 +1,31 @@
 //! Training by a recipe: data gate, loop, evaluation, model folder, report.
 
 use super::{
-    classifier::{Classes, Parts, write_companions, write_folder},
+    classifier::Classes,
     eval::{Pass, Scores},
     recipe::Recipe,
     report::{self, Trained},
     samples::{Supervised, TextCollate, TextSamples},
 };
 use crate::{
-    models::bert::{BertConfig, BertForSequenceClassification, NEW_HEAD},
-    preprocess::TextTokenizer,
-    tasks::encoder::{EncoderFolder, architecture},
+    models::bert::{BertConfig, BertForSequenceClassification},
+    tasks::{
+        encoder::{Companions, labelled_config},
+        starting_point::{Head, Start, Wanted},
+    },
 };
 use burn::module::Module;
 use panoply_core::{
-    Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome,
-    TrainRequest, fit,
+    Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
     recipe::apply_sets,
-    seed,
-    weights::{self, LoraConfig},
 };
 use panoply_datasets::{
     LabelledTexts, Split, Splits, bundled,
     gate::{self, GateReport},
     open_text_splits,
 };
+use serde_json::json;
 use std::{path::Path, time::Instant};
 
 /// The data of a recipe: the bundled messages, or what `--data` names.
@@ -73,139 +73,6 @@ fn check_labels(splits: &Splits<LabelledTexts>, multi_label: bool) -> Result<()>
     Ok(())
 }
 
-/// The network before training, with everything that goes with it.
-pub(super) struct Start {
-    pub(super) config: BertConfig,
-    pub(super) network: BertForSequenceClassification,
-    pub(super) tokenizer: TextTokenizer,
-    /// The model that it started from.
-    base: Option<String>,
-    lora: Option<LoraConfig>,
-    origin: String,
-    licence: String,
-}
-
-impl Start {
-    fn of(
-        recipe: &Recipe,
-        request: &TrainRequest,
-        data: &Splits<LabelledTexts>,
-        context: &RunContext,
-    ) -> Result<Self> {
-        // The device's generator initialises the weights: the same seed, the same start.
-        context.device.seed(seed::derive(&[recipe.fit.seed]));
-        match request.model.as_ref().or(recipe.model.pretrained.as_ref()) {
-            Some(model) => Self::pretrained(model, recipe, data, context),
-            None => Self::scratch(recipe, data, context),
-        }
-    }
-
-    /// A network from nothing, and a tokenizer learnt from the training texts.
-    fn scratch(
-        recipe: &Recipe,
-        data: &Splits<LabelledTexts>,
-        context: &RunContext,
-    ) -> Result<Self> {
-        let model = &recipe.model;
-        let texts = (0..data.train.len()).map(|row| data.train.text(row));
-        let tokenizer = TextTokenizer::train(texts, model.vocab_size, model.max_length)?;
-        if model.num_attention_heads == 0
-            || !model.hidden_size.is_multiple_of(model.num_attention_heads)
-        {
-            let what = format!(
-                "{} heads for {} features",
-                model.num_attention_heads, model.hidden_size
-            );
-            return Err(Error::input(
-                "model",
-                what,
-                "heads that divide the features",
-            ));
-        }
-        let config = BertConfig {
-            hidden_size: model.hidden_size,
-            num_hidden_layers: model.num_hidden_layers,
-            num_attention_heads: model.num_attention_heads,
-            intermediate_size: 4 * model.hidden_size,
-            max_position_embeddings: model.max_length,
-            num_labels: data.train.classes().len(),
-            // The published 0.02 is for hundreds of features; with few, all signals would be tiny.
-            initializer_range: (model.hidden_size as f64).powf(-0.5),
-            ..BertConfig::tiny(tokenizer.vocab_size())
-        };
-        Ok(Self {
-            network: config.init_sequence_classification(&context.device),
-            lora: lora_of(recipe, &config),
-            config,
-            tokenizer,
-            base: None,
-            origin: "trained from scratch".into(),
-            licence: "unknown".into(),
-        })
-    }
-
-    /// The published encoder under a new head.
-    fn pretrained(
-        model: &str,
-        recipe: &Recipe,
-        data: &Splits<LabelledTexts>,
-        context: &RunContext,
-    ) -> Result<Self> {
-        let mut found = EncoderFolder::find(model, context)?;
-        found.config.num_labels = data.train.classes().len();
-        let mut network = found.config.init_sequence_classification(&found.device);
-        found.load(&mut network, NEW_HEAD)?;
-        let card = found.card("classify", &network)?;
-        Ok(Self {
-            network,
-            tokenizer: found.tokenizer.with_max_length(recipe.model.max_length)?,
-            lora: lora_of(recipe, &found.config),
-            config: found.config,
-            base: Some(absolute(model)),
-            origin: format!("fine-tuned from {model} ({})", card.origin),
-            licence: card.licence,
-        })
-    }
-
-    /// Writes the folder with the adapter alone, if there is one.
-    fn write_adapter(
-        &self,
-        trained: &BertForSequenceClassification,
-        parts: &Parts<'_>,
-        card: &ModelCard,
-        out: &Path,
-    ) -> Result<()> {
-        let Some(lora) = &self.lora else {
-            return Ok(());
-        };
-        let base = self.base.as_deref().unwrap_or_default();
-        let folder = ModelFolder::create(&out.join("adapter"))?;
-        lora.save(trained, &folder, self.config.key_map(), base, "SEQ_CLS")?;
-        write_companions(&folder, parts, card)
-    }
-
-    fn card(&self, network: &BertForSequenceClassification) -> ModelCard {
-        ModelCard::new(
-            ["nlp", "classify", architecture(&self.config)],
-            weights::num_params(network),
-            &self.licence,
-            &self.origin,
-        )
-    }
-}
-
-fn lora_of(recipe: &Recipe, config: &BertConfig) -> Option<LoraConfig> {
-    let settings = recipe.model.lora?;
-    Some(config.sequence_lora(settings.rank, settings.alpha))
-}
-
-/// A folder's name that means the same from anywhere; a Hub name as it is.
-fn absolute(model: &str) -> String {
-    let path = Path::new(model);
-    let from_root = std::path::absolute(path).ok().filter(|_| path.exists());
-    from_root.map_or_else(|| model.into(), |path| path.display().to_string())
-}
-
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
     let started = Instant::now();
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
@@ -218,7 +85,20 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let data = data.map(|split, texts| texts.without(found.unusable(split.name())));
     let gate_secs = started.elapsed().as_secs_f64();
 
-    let start = Start::of(&recipe, request, &data, context)?;
+    let wanted = Wanted {
+        task: "classify",
+        model: &recipe.model,
+        pretrained: request.model.as_ref(),
+        num_labels: data.train.classes().len(),
+        seed: recipe.fit.seed,
+        init: BertConfig::init_sequence_classification,
+        head: Head {
+            names: [&["classifier"], &["pre_classifier", "classifier"]],
+            peft: "SEQ_CLS",
+        },
+    };
+    let texts = (0..data.train.len()).map(|row| data.train.text(row));
+    let start = Start::of(&wanted, texts, context)?;
     let classes = Classes {
         names: data.train.classes().to_vec(),
         multi_label,
@@ -239,14 +119,14 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     card.labels.clone_from(&classes.names);
     card.metrics = metrics.iter().cloned().collect();
     card.data_sha256 = Some(data.train.digest());
-    let parts = Parts {
-        config: &start.config,
-        tokenizer: &start.tokenizer,
-        classes: &classes,
-        columns: &recipe.data.columns,
+    let mut config = labelled_config(&start.config, &classes.names)?;
+    config.insert("problem_type".into(), json!(classes.problem_type()));
+    let companions = Companions {
+        config: json!(config),
+        preprocessor: &recipe.data.columns,
+        card: &card,
     };
-    let folder = write_folder(&request.out.join("model"), network, &parts, &card)?;
-    start.write_adapter(&fitted.model.network, &parts, &card, &request.out)?;
+    let folder = start.write(&request.out, &fitted.model.network, &companions)?;
     let trained = Trained {
         recipe: &recipe,
         request,
@@ -270,7 +150,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
 fn pass<'a>(
     recipe: &Recipe,
-    start: &'a Start,
+    start: &'a Start<BertForSequenceClassification>,
     classes: &'a Classes,
     context: &'a RunContext,
 ) -> Pass<'a> {
@@ -288,7 +168,7 @@ fn pass<'a>(
 fn run_fit(
     recipe: &Recipe,
     data: &Splits<LabelledTexts>,
-    start: &Start,
+    start: &Start<BertForSequenceClassification>,
     classes: &Classes,
     run: &Run,
     context: &RunContext,
@@ -301,12 +181,8 @@ fn run_fit(
         config: &start.config,
         multi_label: classes.multi_label,
     };
-    let network = start.network.clone();
     let model = Supervised {
-        network: match &start.lora {
-            Some(lora) => lora.apply(network, start.config.key_map())?,
-            None => network,
-        },
+        network: start.trainable()?,
         label_smoothing: recipe.label_smoothing,
     };
     let pass = pass(recipe, start, classes, context);
