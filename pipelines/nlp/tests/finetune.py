@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""The recipes `base` of `nlp tokens` and `nlp qa` in PyTorch: what transformers reaches with the same settings.
+"""The recipes `base` of `nlp classify`, `nlp tokens` and `nlp qa` in PyTorch: what transformers reaches with the same settings.
 
     pip install torch==2.15.0 transformers==5.23.0 tokenizers==0.23.3 numpy==2.4.6
 
+    python finetune.py classify --model MODEL --data FOLDER [--seed 0] [--steps N]
     python finetune.py tokens --model MODEL --data FOLDER [--seed 0] [--steps N]
     python finetune.py qa --model MODEL --data dev-v1.1.json[.gz] [--seed 0] [--steps N]
 
-MODEL is the folder of a BERT encoder (all-MiniLM-L6-v2), FOLDER holds train.conll, dev.conll and test.conll (WNUT-17; plain or .gz).
+MODEL is the folder of a BERT encoder (all-MiniLM-L6-v2). For classify FOLDER holds train.tsv, dev.tsv and test.tsv with lines
+`text<tab>class` (SST-2 with two classes, no header; plain or .gz), for tokens train.conll, dev.conll and test.conll (WNUT-17; plain or .gz).
 The same on the other side:
 
+    cargo xtask train nlp classify --recipe base --model MODEL --data FOLDER --set data.columns.header=false --out RUN
     cargo xtask train nlp tokens --recipe base --model MODEL --data FOLDER --out RUN [--set fit.seed=N]
     cargo xtask train nlp qa --recipe base --model MODEL --data dev-v1.1.json.gz --out RUN [--set fit.seed=N]
 
 Alike: split (questions: of the article titles in the order of their characters the last fifth, rounded up, is
 for validation), tokens, windows, labels, batch size, number of steps, learning rate of each step, AdamW with weight
-decay on all but biases and norms, clipping, dropout, the initial head's distribution, the checkpoint that counts (tokens: best F1
-on dev; questions: the last), and the measures (entities as seqeval counts them, exact match and F1 of
+decay on all but biases and norms, clipping, dropout, the initial head's distribution, the checkpoint that counts (classes: best
+accuracy on dev; tokens: best F1 on dev; questions: the last), and the measures (entities as seqeval counts them, exact match and F1 of
 SQuAD 1.1). Not alike: the random numbers themselves, so compare means over several seeds.
 
 Prints one JSON object; `--steps` ends training early, for a trial.
@@ -33,10 +36,13 @@ from collections import Counter
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, BertForQuestionAnswering, BertForTokenClassification
+from transformers import (
+    AutoTokenizer, BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification,
+)
 
 IGNORED = -100
 RECIPES = {
+    "classify": dict(epochs=3, batch=32, lr=5e-5, decay=0.01, warmup=0.3, clip=1.0, length=128),
     "tokens": dict(epochs=5, batch=16, lr=1e-4, decay=0.01, warmup=0.3, clip=1.0, length=128, stride=32),
     "qa": dict(epochs=3, batch=16, lr=1e-4, decay=0.01, warmup=0.3, clip=1.0, length=384, stride=128),
 }
@@ -91,11 +97,51 @@ def fit(model, features, loss_of, validate, recipe, seed, steps, device):
                 return losses
         score = validate(model)
         print(f"epoch {epoch + 1}: loss {np.mean(losses[-per_epoch:]):.4f} validation {score}", flush=True)
-        if score.get("chooses", False) and score["f1"] > best[0]:
-            best = (score["f1"], {k: v.clone() for k, v in model.state_dict().items()})
+        if "chooses" in score and score["chooses"] > best[0]:
+            best = (score["chooses"], {k: v.clone() for k, v in model.state_dict().items()})
     if best[1] is not None:
         model.load_state_dict(best[1])
     return losses
+
+
+# Classes.
+
+
+def classify(args, recipe, device):
+    fast = AutoTokenizer.from_pretrained(args.model)
+    data = {}
+    for split, names in [("train", ["train"]), ("valid", ["dev", "valid"]), ("test", ["test"])]:
+        lines = read(split_file(args.data, names)).splitlines()
+        data[split] = [line.rsplit("\t", 1) for line in lines if line.strip()]
+    labels = sorted({label for _, label in data["train"]})
+
+    def features_of(rows):
+        for text, label in rows:
+            found = fast(text, truncation=True, max_length=recipe["length"])
+            yield dict(ids=found["input_ids"], types=found["token_type_ids"], target=labels.index(label))
+
+    features = {split: list(features_of(rows)) for split, rows in data.items()}
+    model = BertForSequenceClassification.from_pretrained(args.model, num_labels=len(labels)).to(device)
+
+    def loss_of(model, rows):
+        targets = torch.tensor([r["target"] for r in rows], device=device)
+        return torch.nn.functional.cross_entropy(model(**padded(rows, device)).logits, targets)
+
+    def score(model, split):
+        model.eval()
+        right = 0
+        for batch in batches(sorted(features[split], key=lambda f: len(f["ids"])), 64):
+            with torch.no_grad():
+                best = model(**padded(batch, device)).logits.argmax(-1).tolist()
+            right += sum(f["target"] == b for f, b in zip(batch, best))
+        return right / len(features[split])
+
+    def chosen(model):
+        accuracy = score(model, "valid")
+        return dict(accuracy=accuracy, chooses=accuracy)
+
+    losses = fit(model, features["train"], loss_of, chosen, recipe, args.seed, args.steps, device)
+    return dict(losses=[losses[0], losses[-1]], steps=len(losses), test=dict(accuracy=score(model, "test")))
 
 
 # Tokens.
@@ -198,7 +244,11 @@ def tokens(args, recipe, device):
     def score(model, split):
         return entity_scores([[t for _, t in s] for s in data[split]], predict(model, data[split]))
 
-    losses = fit(model, features, loss_of, lambda m: score(m, "valid") | dict(chooses=True), recipe, args.seed, args.steps, device)
+    def chosen(model):
+        found = score(model, "valid")
+        return found | dict(chooses=found["f1"])
+
+    losses = fit(model, features, loss_of, chosen, recipe, args.seed, args.steps, device)
     return dict(losses=[losses[0], losses[-1]], steps=len(losses), test=score(model, "test"))
 
 
@@ -304,7 +354,7 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     started = time.time()
-    run = {"tokens": tokens, "qa": questions}[args.task]
+    run = {"classify": classify, "tokens": tokens, "qa": questions}[args.task]
     recipe = RECIPES[args.task] | ({"epochs": args.epochs} if args.epochs else {})
     result = run(args, recipe, torch.device(args.device))
     print(json.dumps(dict(task=args.task, seed=args.seed, seconds=round(time.time() - started, 1), **result)))

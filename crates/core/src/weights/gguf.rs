@@ -4,6 +4,10 @@
 //! little-endian. Names are ggml's; a converter beside each architecture knows the published ones. Blocks
 //! are dequantised to f32 as ggml's `dequantize_row_*` do.
 //!
+//! Why no crate: `ggus` 0.5.1, the one that also dequantises, takes memory by the counts of the header and
+//! cuts slices by offsets that it does not check, so a damaged file ends the process; it reads version 3
+//! alone. `gguf-rs` brings a command line along, `gguf` reads no tensors.
+//!
 //! Nothing is taken on trust: counts and lengths are checked against what is left of the file before
 //! memory is taken for them, and every tensor must lie inside it.
 

@@ -1,6 +1,5 @@
 //! One file or folder a task.
 
-mod attribution;
 mod blocks;
 pub mod classify;
 pub mod embed;
@@ -11,6 +10,7 @@ pub mod qa;
 mod report;
 pub mod segment;
 mod starting_point;
+mod token_shares;
 pub mod tokens;
 
 use panoply_core::Task;

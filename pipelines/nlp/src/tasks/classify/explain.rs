@@ -3,7 +3,7 @@
 use super::{DEFAULT, TextClassifier};
 use crate::{
     preprocess::{Encoded, encoder_input},
-    tasks::attribution::{Explained, token_shares},
+    tasks::token_shares::{Explained, token_shares},
 };
 use panoply_core::{
     Error, ExplainRequest, Output, Result, RunContext,
