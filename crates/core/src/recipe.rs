@@ -1,8 +1,20 @@
 //! Recipes are plain configs; `--set a.b=v` edits them by path.
 
-use crate::{Error, Result};
+use crate::{Error, RecipeInfo, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+/// The recipe called `name`: `recipes` are listed in the order of `infos`.
+///
+/// # Errors
+/// An unknown name; the known ones are listed.
+pub fn named<R>(name: &str, infos: &[RecipeInfo], recipes: &[fn() -> R]) -> Result<R> {
+    let found = infos.iter().position(|info| info.name == name);
+    let recipe = found.and_then(|at| recipes.get(at));
+    let recipe =
+        recipe.ok_or_else(|| Error::unknown("recipe", name, infos.iter().map(|i| i.name)))?;
+    Ok(recipe())
+}
 
 /// Applies `a.b=v` edits to a recipe.
 ///

@@ -2,13 +2,14 @@
 
 use crate::{
     Artefact, Error, Result,
-    fit::{History, Run},
+    fit::{History, Metrics, Run},
     model_folder::{write_atomic, write_json},
     report::Report,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
+    fmt::Display,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -110,6 +111,12 @@ pub struct TrainOutcome {
     pub losses: Vec<f64>,
 }
 
+/// Metrics under the name of the part that they were measured on: `test_accuracy`.
+pub fn measured_on(split: impl Display, metrics: Metrics) -> Metrics {
+    let named = |(name, value)| (format!("{split}_{name}"), value);
+    metrics.into_iter().map(named).collect()
+}
+
 /// What is known when a run ends, beside the stages of its report.
 #[derive(Clone, Debug)]
 pub struct Conclusion<'a> {
@@ -117,8 +124,8 @@ pub struct Conclusion<'a> {
     pub started: Instant,
     /// Seconds that reading and checking the data took.
     pub gate_secs: f64,
-    /// Final metrics, under the name of the part that they were measured on.
-    pub metrics: Vec<(String, f64)>,
+    /// Final metrics; see [`measured_on`].
+    pub metrics: Metrics,
     /// Pictures (SVG) for the report and the run folder.
     pub pictures: Vec<Artefact>,
     /// The model folder.

@@ -21,7 +21,9 @@ pub use tagged::inspect_tagged;
 
 use crate::{Error, Result};
 use panoply_core::{
-    DataCheck, Output, TrainRequest, model_folder::write_json, report::GateSummary,
+    DataCheck, ModelCard, Output, TrainRequest,
+    model_folder::write_json,
+    report::{DataStage, GateSummary, SplitRow},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
@@ -277,6 +279,26 @@ impl GateReport {
     pub fn unusable(&self, split: &str) -> &[usize] {
         let found = self.splits.iter().find(|summary| summary.name == split);
         found.map_or(&[], |summary| &summary.unusable)
+    }
+
+    /// The first stage of a training report: the data without what the gate found unusable.
+    /// `source` is where it comes from, `card` that of the trained model.
+    pub fn stage(&self, source: &str, card: &ModelCard) -> DataStage {
+        let row = |(at, split): (usize, &SplitSummary)| SplitRow {
+            name: split.name.clone(),
+            num_samples: split.samples - split.unusable.len(),
+            classes: self
+                .balance
+                .iter()
+                .map(|class| (class.class.clone(), class.counts[at] as u64))
+                .collect(),
+        };
+        DataStage {
+            source: source.into(),
+            sha256: card.data_sha256.clone().unwrap_or_default(),
+            splits: self.splits.iter().enumerate().map(row).collect(),
+            gate: self.summary(),
+        }
     }
 
     /// Leaves the report in the run folder as `data-gate.json`, and refuses to train on errors

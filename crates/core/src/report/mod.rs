@@ -18,7 +18,7 @@ use crate::{
 pub use layers::layer_table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-pub use stages::Observed;
+pub use stages::{OBSERVED, Observed, Trained};
 use std::{
     collections::BTreeMap,
     fs,

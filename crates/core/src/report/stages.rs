@@ -1,27 +1,59 @@
 //! Stages that every task fills in the same way.
 
 use super::{
-    ActivationRow, GroupRow, OptimiserStage, RunStage, SplitRow, StageShape, Timing,
-    peak_memory_bytes, versions,
+    ActivationRow, Curves, DataStage, GroupRow, LossStage, NetworkStage, OptimiserStage, Report,
+    RunStage, StageShape, Timing, peak_memory_bytes, versions,
 };
 use crate::{
     ModelCard, Result, RunContext, TrainRequest,
-    fit::{FitConfig, History, optimizer_groups},
+    fit::{FitConfig, Fitted, History, optimizer_groups},
     host,
 };
 use burn::{module::Module, tensor::Tensor};
 use serde::Serialize;
 use serde_json::json;
 
-impl SplitRow {
-    /// A split of `num_samples` samples, with how many each class has.
-    pub fn of(name: &str, num_samples: usize, classes: &[String], counts: Vec<usize>) -> Self {
-        let counts = counts.into_iter().map(|n| n as u64);
-        Self {
-            name: name.into(),
-            num_samples,
-            classes: classes.iter().cloned().zip(counts).collect(),
-        }
+/// Samples whose way through the network a report shows.
+pub const OBSERVED: usize = 8;
+
+/// What was trained, on what, and how it went: all that a report is made of beside the observed batch.
+#[derive(Debug)]
+pub struct Trained<'a, R, M> {
+    /// The whole config after `--set`.
+    pub recipe: &'a R,
+    /// Its training loop.
+    pub fit: &'a FitConfig,
+    /// What was asked for.
+    pub request: &'a TrainRequest,
+    /// What the loop left.
+    pub fitted: &'a Fitted<M>,
+    /// The card of the model.
+    pub card: &'a ModelCard,
+    /// Stage 1, as the data gate saw it.
+    pub data: DataStage,
+    /// Name and formula of the loss.
+    pub loss: (&'static str, String),
+    /// Samples of an epoch.
+    pub num_samples: usize,
+}
+
+impl<R: Serialize, M: Module> Trained<'_, R, M> {
+    /// The report, all stages; [`Conclusion`](crate::Conclusion) adds final metrics, pictures and times.
+    pub fn page(self, observed: Observed, context: &RunContext) -> Result<Report> {
+        let training = Curves::from(&self.fitted.history);
+        let (name, formula) = self.loss;
+        Ok(Report {
+            run: RunStage::of(self.card, self.recipe, self.fit.seed, self.request, context),
+            data: self.data,
+            network: NetworkStage::of(&self.card.arch, &self.fitted.model),
+            forward: observed.shapes,
+            activations: observed.rows,
+            loss: LossStage::of(name, formula, &training),
+            optimiser: OptimiserStage::of(self.fit, &self.fitted.model)?,
+            timing: Timing::of(&self.fitted.history, self.num_samples),
+            training,
+            ..Report::default()
+        })
     }
 }
 
@@ -85,6 +117,19 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// What `walk` shows of a network on the way through it, and where it arrives.
+    pub fn watch<const D: usize, T>(
+        walk: impl FnOnce(&mut dyn FnMut(&str, &Tensor<D>)) -> T,
+    ) -> Result<(Self, T)> {
+        let mut seen = Vec::new();
+        let end = walk(&mut |stage, x| seen.push((stage.to_string(), x.clone())));
+        let mut observed = Self::default();
+        for (stage, x) in seen {
+            observed.note(&stage, x)?;
+        }
+        Ok((observed, end))
+    }
+
     /// Adds the output of one stage of the network.
     pub fn note<const D: usize>(&mut self, stage: &str, output: Tensor<D>) -> Result<()> {
         self.shapes.push(StageShape {

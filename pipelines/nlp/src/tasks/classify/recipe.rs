@@ -2,8 +2,9 @@
 
 use crate::tasks::starting_point::{LoraSettings, ModelConfig};
 use panoply_core::{
-    Error, RecipeInfo, Result,
+    RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
+    recipe,
 };
 use panoply_datasets::Columns;
 use serde::{Deserialize, Serialize};
@@ -55,16 +56,7 @@ pub struct DataConfig {
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "debug" => Ok(Self::debug()),
-            "base" => Ok(Self::base()),
-            "lora" => Ok(Self::lora()),
-            _ => Err(Error::unknown(
-                "recipe",
-                name,
-                RECIPES.iter().map(|recipe| recipe.name),
-            )),
-        }
+        recipe::named(name, RECIPES, &[Self::debug, Self::base, Self::lora])
     }
 
     /// `cargo xtask train nlp classify --recipe debug`: 7 s on two cores, test accuracy 0.82.

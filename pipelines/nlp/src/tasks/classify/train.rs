@@ -4,7 +4,7 @@ use super::{
     classifier::Classes,
     eval::{Pass, Scores},
     recipe::Recipe,
-    report::{self, Trained},
+    report,
     samples::{Supervised, TextCollate, TextSamples},
 };
 use crate::{
@@ -19,6 +19,8 @@ use panoply_core::{
     Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
     recipe::apply_sets,
+    report::Trained,
+    train::measured_on,
 };
 use panoply_datasets::{
     LabelledTexts, Split, Splits, bundled,
@@ -109,11 +111,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
     let (split, scored) = data.scored();
     let scores = Scores::of(network, scored, &pass(&recipe, &start, &classes, context))?;
-    let metrics: Vec<(String, f64)> = scores
-        .metrics()?
-        .into_iter()
-        .map(|(name, value)| (format!("{split}_{name}"), value))
-        .collect();
+    let metrics = measured_on(split, scores.metrics()?);
 
     let mut card = start.card(network);
     card.labels.clone_from(&classes.names);
@@ -129,14 +127,16 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let folder = start.write(&request.out, &fitted.model.network, &companions)?;
     let trained = Trained {
         recipe: &recipe,
+        fit: &recipe.fit,
         request,
-        data: &data,
-        found: &found,
-        start: &start,
         fitted: &fitted,
         card: &card,
+        data: found.stage(data.train.location(), &card),
+        loss: report::loss(&recipe),
+        num_samples: data.train.len(),
     };
-    let page = report::page(&trained, context)?;
+    let observed = report::observed(&data.train, &start, &fitted, context)?;
+    let page = trained.page(observed, context)?;
     let end = Conclusion {
         started,
         gate_secs,

@@ -11,7 +11,6 @@
 //! | `cargo xtask train nlp fill-mask --recipe base --data DIR` | pretrains on your texts, with `--model` from another's weights |
 
 mod recipe;
-mod report;
 mod samples;
 mod train;
 

@@ -1,8 +1,9 @@
 //! The recipes of `nlp fill-mask`: typed configs, one function each.
 
 use panoply_core::{
-    Error, RecipeInfo, Result,
+    RecipeInfo, Result,
     fit::{BestMetric, FitConfig, Mode, OptimizerConfig, ScheduleConfig},
+    recipe,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,15 +65,7 @@ pub struct ModelConfig {
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "debug" => Ok(Self::debug()),
-            "base" => Ok(Self::base()),
-            _ => Err(Error::unknown(
-                "recipe",
-                name,
-                RECIPES.iter().map(|recipe| recipe.name),
-            )),
-        }
+        recipe::named(name, RECIPES, &[Self::debug, Self::base])
     }
 
     /// `cargo xtask train nlp fill-mask --recipe debug`: seconds on two cores.

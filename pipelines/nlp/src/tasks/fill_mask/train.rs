@@ -3,7 +3,6 @@
 use super::{
     OTHER_HEADS,
     recipe::Recipe,
-    report::{self, Trained},
     samples::{Batch, Masked, MaskedBlocks, Masking, Stack, Supervised},
 };
 use crate::{
@@ -17,13 +16,15 @@ use crate::{
 use panoply_core::{
     Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome,
     TrainRequest, fit,
-    fit::Metrics,
+    fit::{Metrics, Samples},
     host,
     recipe::apply_sets,
+    report::{OBSERVED, Observed, Trained},
     seed,
+    train::measured_on,
     weights::{self, SaveDtype},
 };
-use panoply_datasets::Corpus;
+use panoply_datasets::{Corpus, Split};
 use std::{path::Path, time::Instant};
 
 /// Blocks of a forward pass of the validation.
@@ -179,10 +180,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         context,
     )?;
 
-    let metrics: Vec<(String, f64)> = validate(&fitted.model, &held, context)?
-        .into_iter()
-        .map(|(name, value)| (format!("valid_{name}"), value))
-        .collect();
+    let metrics = measured_on(Split::Valid, validate(&fitted.model, &held, context)?);
     let network = &fitted.model.network;
     let mut card = ModelCard::new(
         ["nlp", "fill-mask", architecture(&start.config)],
@@ -194,17 +192,21 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     card.data_sha256 = Some(corpora.0.digest());
     let path = request.out.join("model");
     start.save(&path, network, &card)?;
+    let formula = "-ln p(hidden token), mean over the chosen tokens of the batch";
     let trained = Trained {
         recipe: &recipe,
+        fit: &recipe.fit,
         request,
-        corpora: &corpora,
-        found: &found,
-        samples: &samples,
-        held: &held,
         fitted: &fitted,
         card: &card,
+        data: found.stage(corpora.0.location(), &card),
+        loss: ("cross-entropy", formula.into()),
+        num_samples: samples.len(),
     };
-    let page = report::page(&trained, context)?;
+    let shown = Batch::of(&held[..held.len().min(OBSERVED)], &context.device);
+    let (mut observed, hidden) = Observed::watch(|visit| network.bert.walk(&shown.input, visit))?;
+    observed.note("logits", network.head(hidden))?;
+    let page = trained.page(observed, context)?;
     let end = Conclusion {
         started,
         gate_secs,

@@ -26,7 +26,6 @@ mod import;
 pub mod logits;
 mod perplexity;
 mod recipe;
-mod report;
 mod samples;
 mod sequences;
 mod settings;

@@ -1,8 +1,9 @@
 //! The recipes of `nlp generate`: typed configs, one function each.
 
 use panoply_core::{
-    Error, RecipeInfo, Result,
+    RecipeInfo, Result,
     fit::{BestMetric, FitConfig, Mode, OptimizerConfig, ScheduleConfig},
+    recipe,
     weights::SaveDtype,
 };
 use serde::{Deserialize, Serialize};
@@ -71,16 +72,11 @@ pub struct ModelConfig {
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "debug" => Ok(Self::debug()),
-            "shakespeare-char" => Ok(Self::shakespeare_char()),
-            "finetune" => Ok(Self::finetune()),
-            _ => Err(Error::unknown(
-                "recipe",
-                name,
-                RECIPES.iter().map(|recipe| recipe.name),
-            )),
-        }
+        recipe::named(
+            name,
+            RECIPES,
+            &[Self::debug, Self::shakespeare_char, Self::finetune],
+        )
     }
 
     /// `cargo xtask train nlp generate --recipe debug`: seconds on two cores.

@@ -5,21 +5,23 @@ use super::{
     generator::architecture,
     perplexity::nll,
     recipe::Recipe,
-    report::{self, Trained},
     samples::{Stack, Supervised},
 };
 use crate::{
-    models::{CausalLm, CausalLmConfig, gpt2::Gpt2Config},
-    preprocess::TextTokenizer,
+    models::{CausalLm, CausalLmConfig, Decoder, gpt2::Gpt2Config},
+    preprocess::{TextTokenizer, causal_input},
     tasks::blocks::{Blocks, check_length, corpora, tokens},
 };
 use panoply_core::{
     Conclusion, DataCheck, Error, ModelCard, Result, RunContext, TrainOutcome, TrainRequest, fit,
-    fit::{Fitted, Metrics, Run},
+    fit::{Fitted, Metrics, Run, Samples},
     recipe::apply_sets,
-    seed, weights,
+    report::{OBSERVED, Observed, Trained},
+    seed,
+    train::measured_on,
+    weights,
 };
-use panoply_datasets::Corpus;
+use panoply_datasets::{Corpus, Split};
 use serde_json::{Value, json};
 use std::{path::Path, time::Instant};
 
@@ -201,10 +203,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
     let model = &fitted.model.model;
     let metrics = validate(model, &valid, block_size, context)?;
-    let metrics: Vec<(String, f64)> = metrics
-        .into_iter()
-        .map(|(name, value)| (format!("valid_{name}"), value))
-        .collect();
+    let metrics = measured_on(Split::Valid, metrics);
     let mut card = start.card(model);
     card.metrics = metrics.iter().cloned().collect();
     card.data_sha256 = Some(corpora.0.digest());
@@ -217,16 +216,18 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     )?;
     let path = request.out.join("model");
     let folder = generator.save(&path, recipe.dtype, &start.generation)?;
+    let formula = "-ln p(next token), mean over the tokens of the batch";
     let trained = Trained {
         recipe: &recipe,
+        fit: &recipe.fit,
         request,
-        corpora: &corpora,
-        found: &found,
-        blocks: &blocks,
         fitted: &fitted,
         card: generator.card(),
+        data: found.stage(corpora.0.location(), generator.card()),
+        loss: ("cross-entropy", formula.into()),
+        num_samples: blocks.len(),
     };
-    let page = report::page(&trained, context)?;
+    let page = trained.page(observe(model, &blocks, context)?, context)?;
     let end = Conclusion {
         started,
         gate_secs,
@@ -236,6 +237,16 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         history: &fitted.history,
     };
     end.write(page, &request.out)
+}
+
+/// The way of the first blocks through the network, without the token that only the targets have.
+fn observe(model: &CausalLm, blocks: &Blocks<'_>, context: &RunContext) -> Result<Observed> {
+    let blocks = blocks.first(OBSERVED).into_iter();
+    let blocks: Vec<&[u32]> = blocks.map(|block| &block[..block.len() - 1]).collect();
+    let input = causal_input(&blocks, &context.device);
+    let (mut observed, hidden) = Observed::watch(|visit| model.walk(&input, None, visit))?;
+    observed.note("logits", model.head(hidden.flatten(0, 1)))?;
+    Ok(observed)
 }
 
 fn run_fit(

@@ -10,7 +10,7 @@ use crate::{
     models::bert::{BertConfig, BertForQuestionAnswering},
     tasks::{
         encoder::Companions,
-        report::{OBSERVED, Trained, data_stage, observe},
+        report::observe,
         starting_point::{Head, Start, Wanted},
     },
 };
@@ -19,7 +19,8 @@ use panoply_core::{
     Conclusion, DataCheck, Error, ModelCard, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run, Samples},
     recipe::apply_sets,
-    report::Report,
+    report::{OBSERVED, Report, Trained},
+    train::measured_on,
 };
 use panoply_datasets::{
     QuestionSet, Splits, bundled,
@@ -125,11 +126,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
     let network = &fitted.model.network.clone().materialize();
 
     let (split, scored) = data.scored();
-    let metrics: Vec<(String, f64)> = Scores::of(network, scored, &parts.pass())?
-        .metrics()
-        .into_iter()
-        .map(|(name, value)| (format!("{split}_{name}"), value))
-        .collect();
+    let metrics = measured_on(split, Scores::of(network, scored, &parts.pass())?.metrics());
 
     let mut card = start.card(network);
     card.metrics = metrics.iter().cloned().collect();
@@ -225,7 +222,7 @@ impl Parts<'_> {
             request: self.request,
             fitted,
             card,
-            data: data_stage(train.location(), found, card),
+            data: found.stage(train.location(), card),
             loss: ("cross-entropy", formula.into()),
             num_samples: samples.len(),
         };

@@ -17,7 +17,6 @@ mod dictionary;
 mod draw;
 mod eval;
 mod recipe;
-mod report;
 mod samples;
 mod segmenter;
 mod train;

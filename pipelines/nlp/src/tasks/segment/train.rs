@@ -5,16 +5,17 @@ use super::{
     characters::{TAGS, Vocabulary},
     eval::Scores,
     recipe::Recipe,
-    report::{self, Trained},
     samples::{Pad, Supervised, Windows, pieces},
     segmenter::{Parts, card},
 };
 use crate::models::tagger::{Tagger, TaggerConfig};
 use panoply_core::{
     Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
-    fit::{Fitted, Run},
+    fit::{Fitted, Run, Samples},
     recipe::apply_sets,
+    report::{OBSERVED, Observed, Trained},
     seed,
+    train::measured_on,
 };
 use panoply_datasets::{
     SegmentedText, Splits, bundled,
@@ -160,26 +161,26 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
     let (split, scored) = data.scored();
     let scores = Scores::of(&segmenter, scored, context, None)?;
-    let metrics: Vec<(String, f64)> = scores
-        .metrics()?
-        .into_iter()
-        .map(|(name, value)| (format!("{split}_{name}"), value))
-        .collect();
+    let metrics = measured_on(split, scores.metrics()?);
     let picture = scores.picture()?;
 
     segmenter.card.metrics = metrics.iter().cloned().collect();
     segmenter.card.data_sha256 = Some(data.train.digest());
     let folder = segmenter.save(&request.out.join("model"), start.recipe.dtype)?;
+    let formula = "ln Z - score(true tags), summed over the batch, divided by its characters";
     let trained = Trained {
         recipe: &start.recipe,
+        fit: &start.recipe.fit,
         request,
-        data: &data,
-        found: &found,
-        samples: &samples,
         fitted: &fitted,
         card: &segmenter.card,
+        data: found.stage(data.train.location(), &segmenter.card),
+        loss: ("CRF negative log-likelihood", formula.into()),
+        num_samples: samples.len(),
     };
-    let page = report::page(&trained, context)?;
+    let shown = samples.first(OBSERVED, &context.device);
+    let (observed, _) = Observed::watch(|visit| fitted.model.tagger.walk(&shown, visit))?;
+    let page = trained.page(observed, context)?;
     let end = Conclusion {
         started,
         gate_secs,

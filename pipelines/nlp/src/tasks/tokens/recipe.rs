@@ -2,8 +2,9 @@
 
 use crate::tasks::starting_point::ModelConfig;
 use panoply_core::{
-    Error, RecipeInfo, Result,
+    RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
+    recipe,
 };
 use panoply_datasets::TagColumns;
 use serde::{Deserialize, Serialize};
@@ -47,15 +48,7 @@ pub struct DataConfig {
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "debug" => Ok(Self::debug()),
-            "base" => Ok(Self::base()),
-            _ => Err(Error::unknown(
-                "recipe",
-                name,
-                RECIPES.iter().map(|recipe| recipe.name),
-            )),
-        }
+        recipe::named(name, RECIPES, &[Self::debug, Self::base])
     }
 
     /// `cargo xtask train nlp tokens --recipe debug`: 10 s on two cores; a network that has read

@@ -9,7 +9,7 @@ use crate::{
     models::bert::{BertConfig, BertForTokenClassification},
     tasks::{
         encoder::{Companions, labelled_config},
-        report::{OBSERVED, Trained, data_stage, observe},
+        report::observe,
         starting_point::{Head, Start, Wanted},
     },
 };
@@ -18,7 +18,8 @@ use panoply_core::{
     Conclusion, DataCheck, Error, ModelCard, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
     recipe::apply_sets,
-    report::Report,
+    report::{OBSERVED, Report, Trained},
+    train::measured_on,
 };
 use panoply_datasets::{
     Splits, TaggedSentence, TaggedText, bundled,
@@ -143,11 +144,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
     let (split, scored) = data.scored();
     let scores = Scores::of(network, scored, &parts.pass())?;
-    let metrics: Vec<(String, f64)> = scores
-        .metrics()?
-        .into_iter()
-        .map(|(name, value)| (format!("{split}_{name}"), value))
-        .collect();
+    let metrics = measured_on(split, scores.metrics()?);
 
     let mut card = start.card(network);
     card.labels.clone_from(&labels);
@@ -240,7 +237,7 @@ impl Parts<'_> {
             request: self.request,
             fitted,
             card,
-            data: data_stage(train.location(), found, card),
+            data: found.stage(train.location(), card),
             loss: ("cross-entropy", formula.into()),
             num_samples: train.len(),
         };

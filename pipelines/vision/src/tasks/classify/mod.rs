@@ -13,7 +13,6 @@ mod eval;
 mod explain;
 mod keras;
 mod recipe;
-mod report;
 mod samples;
 mod train;
 

@@ -5,6 +5,7 @@ use crate::{augment::AugmentConfig, preprocess::MAX_SIDE};
 use panoply_core::{
     Error, RecipeInfo, Result,
     fit::{BestMetric, FitConfig, OptimizerConfig, OptimizerName, ScheduleConfig},
+    recipe,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,16 +107,11 @@ impl Recipe {
 
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "debug" => Ok(Self::debug()),
-            "fashion-mnist" => Ok(Self::fashion_mnist()),
-            "finetune" => Ok(Self::finetune()),
-            _ => Err(Error::unknown(
-                "recipe",
-                name,
-                RECIPES.iter().map(|recipe| recipe.name),
-            )),
-        }
+        recipe::named(
+            name,
+            RECIPES,
+            &[Self::debug, Self::fashion_mnist, Self::finetune],
+        )
     }
 
     /// `cargo xtask train vision classify --recipe debug`: seconds on two cores.

@@ -5,7 +5,6 @@ use super::{
     classifier::{card, published_preprocessing, write_folder},
     eval::{Pass, Scores},
     recipe::Recipe,
-    report::{self, Trained},
     samples::{ImageCollate, ImageSamples, Supervised},
 };
 use crate::{
@@ -21,7 +20,9 @@ use panoply_core::{
     Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run},
     recipe::apply_sets,
+    report::{OBSERVED, Observed, Trained},
     seed,
+    train::measured_on,
 };
 use panoply_datasets::{
     ImageSet, Split, Splits, bundled,
@@ -162,11 +163,7 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         classes.len(),
         &pass,
     )?;
-    let metrics: Vec<(String, f64)> = scores
-        .metrics()?
-        .into_iter()
-        .map(|(name, value)| (format!("{split}_{name}"), value))
-        .collect();
+    let metrics = measured_on(split, scores.metrics()?);
     let picture = scores.picture(&classes)?;
 
     let mut card = card(
@@ -185,16 +182,22 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         &start.preprocessing,
         &card,
     )?;
+    let formula = match recipe.label_smoothing {
+        0.0 => "-log softmax(logits)[class], mean over the batch".to_string(),
+        e => format!("cross entropy against (1 - {e}) one-hot + {e} uniform, mean over the batch"),
+    };
     let trained = Trained {
         recipe: &recipe,
+        fit: &recipe.fit,
         request,
-        data: &data,
-        found: &found,
-        preprocessing: &start.preprocessing,
         fitted: &fitted,
         card: &card,
+        data: found.stage(data.train.location(), &card),
+        loss: ("cross-entropy", formula),
+        num_samples: data.train.len(),
     };
-    let page = report::page(&trained, context)?;
+    let observed = observe(&data.train, &start.preprocessing, &backbone, context)?;
+    let page = trained.page(observed, context)?;
     let end = Conclusion {
         started,
         gate_secs,
@@ -204,6 +207,25 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         history: &fitted.history,
     };
     end.write(page, &request.out)
+}
+
+/// The way of the first training images through the network.
+fn observe(
+    train: &ImageSet,
+    preprocessing: &Preprocessing,
+    backbone: &Backbone,
+    context: &RunContext,
+) -> Result<Observed> {
+    let images = (0..train.len().min(OBSERVED)).map(|i| train.image(i));
+    let images = images.collect::<Result<Vec<_>>>()?;
+    let input = preprocessing.batch(&images, &context.device)?;
+    let mut observed = Observed::default();
+    observed.note("input", input.clone())?;
+    let (rest, features) = Observed::watch(|visit| backbone.walk(input, visit))?;
+    observed.shapes.extend(rest.shapes);
+    observed.rows.extend(rest.rows);
+    observed.note("logits", backbone.head(features))?;
+    Ok(observed)
 }
 
 fn run_fit(
