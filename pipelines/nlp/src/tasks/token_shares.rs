@@ -81,7 +81,8 @@ impl Explained<'_> {
 
     /// The answer of `explain`: coloured text, a table of the tokens, a page.
     pub(super) fn output(self) -> Output {
-        let mut table = vec![["", "token", "share"].map(String::from).to_vec()];
+        let share = format!("share for '{}'", self.answer);
+        let mut table = vec![["", "token", &share].map(String::from).to_vec()];
         for token in &self.tokens {
             let share = format!("{:+.4}", token.share);
             table.push(vec![String::new(), token.token.clone(), share]);
