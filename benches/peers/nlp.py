@@ -1,6 +1,6 @@
 """The peers' side of `cargo xtask bench nlp --against ENGINE`: serves one workload over stdin/stdout.
 
-Usage: nlp.py ENGINE WORKLOAD; the protocol is that of vision.py.
+Usage: nlp.py ENGINE WORKLOAD; the protocol is that of worker.py.
 
 Engines: pytorch (eager mode; torch 2.15.0, transformers 5.23.0) and onnxruntime 1.32.0 (forward passes, from the file that
 torch.onnx writes; onnx 1.23.2, onnxscript 0.7.2). The workloads, shapes and names are those of benches/src/nlp.rs; weights
@@ -8,11 +8,11 @@ are random.
 """
 import csv
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
+
+from worker import serve
 
 THREADS = os.cpu_count() or 1
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -127,19 +127,7 @@ def workload(engine, name):
     raise SystemExit(3)
 
 
-def main():
-    run = workload(sys.argv[1], sys.argv[2])
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if line.strip() == "go":
-            start = time.perf_counter()
-            run()
-            print((time.perf_counter() - start) * 1e3, flush=True)
-        elif line.strip() == "mem":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
-
-
 if sys.argv[1] == "--export":
     export(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
 else:
-    main()
+    serve(workload(sys.argv[1], sys.argv[2]))

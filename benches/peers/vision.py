@@ -9,11 +9,11 @@ three. The workloads, shapes and names are those of benches/src/vision.rs; weigh
 """
 import io
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
+
+from worker import serve
 
 THREADS = os.cpu_count() or 1
 
@@ -127,19 +127,7 @@ def workload(engine, name):
     raise SystemExit(3)
 
 
-def main():
-    run = workload(sys.argv[1], sys.argv[2])
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if line.strip() == "go":
-            start = time.perf_counter()
-            run()
-            print((time.perf_counter() - start) * 1e3, flush=True)
-        elif line.strip() == "mem":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
-
-
 if sys.argv[1] == "--export":
     export(sys.argv[2], int(sys.argv[3]), sys.argv[4])
 else:
-    main()
+    serve(workload(sys.argv[1], sys.argv[2]))

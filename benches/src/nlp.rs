@@ -104,8 +104,7 @@ fn decode(read: usize) -> Box<dyn FnMut()> {
 
 /// Forward, backward and AdamW of a classifier of two classes.
 fn train_step(batch: usize, len: usize) -> Box<dyn FnMut()> {
-    let plain = Device::flex();
-    let device = plain.clone().autodiff();
+    let device = Device::flex().autodiff();
     device.seed(0);
     let config = BertConfig::minilm_l6();
     let mut network = Some(config.init_sequence_classification(&device));

@@ -38,20 +38,9 @@ pub fn inspect_labelled(
     let balance = train.classes().iter().enumerate().map(class).collect();
     let summaries = splits.iter().map(summary).collect();
     let mut report = GateReport::new(train.location(), summaries, balance);
-    for (name, texts) in &splits {
-        for finding in rows(texts, multi_label) {
-            report.push(finding.in_split(*name));
-        }
-    }
+    report.compare(&splits, |texts| rows(texts, multi_label), shared);
     for finding in classes(train, &report) {
         report.push(finding.in_split("train"));
-    }
-    for (at, (name, texts)) in splits.iter().enumerate() {
-        for (other, with) in &splits[at + 1..] {
-            if let Some(finding) = shared(texts, with) {
-                report.push(finding.in_split(format!("{name}, {other}")));
-            }
-        }
     }
     report
 }

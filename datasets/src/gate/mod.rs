@@ -147,6 +147,12 @@ impl Finding {
         }
     }
 
+    /// A finding about all of `examples`; `None` if there is none.
+    pub fn about(level: Level, kind: Kind, what: &str, examples: &[String]) -> Option<Self> {
+        let names = examples.iter().cloned();
+        (!examples.is_empty()).then(|| Self::new(level, kind, what, examples.len(), names))
+    }
+
     /// The same finding, in `split`.
     #[must_use]
     pub fn in_split(self, split: impl Into<String>) -> Self {
@@ -235,6 +241,25 @@ impl GateReport {
             balance,
             imbalance,
             findings: Vec::new(),
+        }
+    }
+
+    /// Adds what `single` finds in each split and what `shared` finds in each two of them.
+    pub(crate) fn compare<T, S: IntoIterator<Item = Finding>>(
+        &mut self,
+        splits: &[(&str, &T)],
+        single: impl Fn(&T) -> Vec<Finding>,
+        shared: impl Fn(&T, &T) -> S,
+    ) {
+        for (at, (name, part)) in splits.iter().enumerate() {
+            for finding in single(part) {
+                self.push(finding.in_split(*name));
+            }
+            for (other, with) in &splits[at + 1..] {
+                for finding in shared(part, with) {
+                    self.push(finding.in_split(format!("{name}, {other}")));
+                }
+            }
         }
     }
 

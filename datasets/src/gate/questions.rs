@@ -34,18 +34,8 @@ pub fn inspect_questions(train: &QuestionSet, others: &[(&str, &QuestionSet)]) -
     ];
     let summaries = splits.iter().map(summary).collect();
     let mut report = GateReport::new(train.location(), summaries, balance);
-    for (name, set) in &splits {
-        for finding in single(set).into_iter().chain(repeated(set)) {
-            report.push(finding.in_split(*name));
-        }
-    }
-    for (at, (name, set)) in splits.iter().enumerate() {
-        for (other, with) in &splits[at + 1..] {
-            for finding in shared(set, with) {
-                report.push(finding.in_split(format!("{name}, {other}")));
-            }
-        }
-    }
+    let each = |set: &QuestionSet| [single(set), repeated(set)].concat();
+    report.compare(&splits, each, shared);
     report
 }
 
@@ -66,11 +56,6 @@ fn is_unanswered(q: &Question) -> bool {
     q.answers.is_empty() && !q.is_impossible
 }
 
-fn finding(level: Level, kind: Kind, what: &str, examples: &[String]) -> Option<Finding> {
-    let names = examples.iter().cloned();
-    (!examples.is_empty()).then(|| Finding::new(level, kind, what, examples.len(), names))
-}
-
 /// What is wrong with single questions.
 fn single(set: &QuestionSet) -> Vec<Finding> {
     let about = |level, kind, what: &str, wanted: &dyn Fn(&Question) -> bool| {
@@ -78,7 +63,7 @@ fn single(set: &QuestionSet) -> Vec<Finding> {
             .iter()
             .map(|&row| set.questions()[row].id.clone())
             .collect();
-        finding(level, kind, what, &ids)
+        Finding::about(level, kind, what, &ids)
     };
     let misplaced = "questions with an answer that does not stand where answer_start says";
     let both = "questions that have an answer and are said to have none (taken to have one)";
@@ -122,13 +107,13 @@ fn repeated(set: &QuestionSet) -> Vec<Finding> {
     }
     let what = "questions asked more than once about a paragraph";
     let found = [
-        finding(
+        Finding::about(
             Level::Warning,
             Kind::Duplicate,
             "ids that occur more than once",
             &same_id,
         ),
-        finding(Level::Info, Kind::Duplicate, what, &same_text),
+        Finding::about(Level::Info, Kind::Duplicate, what, &same_text),
     ];
     found.into_iter().flatten().collect()
 }
@@ -146,13 +131,13 @@ fn shared(set: &QuestionSet, with: &QuestionSet) -> Vec<Finding> {
     let start = |context: &&str| format!("{}…", context.chars().take(40).collect::<String>());
     let contexts: Vec<String> = other.intersection(&known).map(start).collect();
     let found = [
-        finding(
+        Finding::about(
             Level::Error,
             Kind::Leakage,
             "articles that are in both",
             &of_both,
         ),
-        finding(
+        Finding::about(
             Level::Error,
             Kind::Leakage,
             "paragraphs that are in both",

@@ -28,18 +28,8 @@ pub fn inspect_segmented(train: &SegmentedText, others: &[(&str, &SegmentedText)
     };
     let summaries = splits.iter().map(summary).collect();
     let mut report = GateReport::new(train.location(), summaries, balance(&splits));
-    for (name, text) in &splits {
-        for finding in lines(text).into_iter().chain(sentences(text)) {
-            report.push(finding.in_split(*name));
-        }
-    }
-    for (at, (name, text)) in splits.iter().enumerate() {
-        for (other, with) in &splits[at + 1..] {
-            if let Some(finding) = shared(text, with) {
-                report.push(finding.in_split(format!("{name}, {other}")));
-            }
-        }
-    }
+    let each = |text: &SegmentedText| [lines(text), sentences(text)].concat();
+    report.compare(&splits, each, shared);
     report
 }
 
@@ -61,11 +51,6 @@ fn balance(splits: &[(&str, &SegmentedText)]) -> Vec<ClassCount> {
     (1..=LONGEST_WORD).map(class).collect()
 }
 
-fn finding(level: Level, kind: Kind, what: &str, examples: &[String]) -> Option<Finding> {
-    let names = examples.iter().cloned();
-    (!examples.is_empty()).then(|| Finding::new(level, kind, what, examples.len(), names))
-}
-
 fn lines(text: &SegmentedText) -> Vec<Finding> {
     let invalid: Vec<String> = text.invalid_lines().map(String::from).collect();
     let line = |number: &usize| format!("line {number}");
@@ -76,9 +61,9 @@ fn lines(text: &SegmentedText) -> Vec<Finding> {
     let long: Vec<String> = long.map(|s| line(&s.line)).collect();
     let long_what = format!("lines of more than {LONG_CHARS} characters");
     [
-        finding(Level::Error, Kind::Corrupt, "lines are not UTF-8", &invalid),
-        finding(Level::Info, Kind::Missing, "empty lines", &empty),
-        finding(Level::Info, Kind::SizeOutlier, &long_what, &long),
+        Finding::about(Level::Error, Kind::Corrupt, "lines are not UTF-8", &invalid),
+        Finding::about(Level::Info, Kind::Missing, "empty lines", &empty),
+        Finding::about(Level::Info, Kind::SizeOutlier, &long_what, &long),
     ]
     .into_iter()
     .flatten()
@@ -102,8 +87,8 @@ fn sentences(text: &SegmentedText) -> Vec<Finding> {
     }
     let same_text = "sentences segmented in two ways";
     [
-        finding(Level::Warning, Kind::Conflict, same_text, &conflicts),
-        finding(
+        Finding::about(Level::Warning, Kind::Conflict, same_text, &conflicts),
+        Finding::about(
             Level::Info,
             Kind::Duplicate,
             "repeated sentences",
@@ -125,7 +110,7 @@ fn shared(text: &SegmentedText, with: &SegmentedText) -> Option<Finding> {
     });
     let long: Vec<String> = long.collect();
     let what = format!("sentences of {LEAKAGE_CHARS} characters or more in both");
-    finding(Level::Error, Kind::Leakage, &what, &long)
+    Finding::about(Level::Error, Kind::Leakage, &what, &long)
 }
 
 #[cfg(test)]

@@ -30,21 +30,10 @@ pub fn inspect_tagged(train: &TaggedText, others: &[(&str, &TaggedText)]) -> Gat
     };
     let summaries = splits.iter().map(summary).collect();
     let mut report = GateReport::new(train.location(), summaries, balance(&splits));
-    for (name, text) in &splits {
-        let found = single(text, &known).into_iter().chain(repeated(text));
-        for finding in found {
-            report.push(finding.in_split(*name));
-        }
-    }
+    let each = |text: &TaggedText| [single(text, &known), repeated(text)].concat();
+    report.compare(&splits, each, shared);
     for finding in types(&known, &report) {
         report.push(finding.in_split("train"));
-    }
-    for (at, (name, text)) in splits.iter().enumerate() {
-        for (other, with) in &splits[at + 1..] {
-            if let Some(finding) = shared(text, with) {
-                report.push(finding.in_split(format!("{name}, {other}")));
-            }
-        }
     }
     report
 }
@@ -102,11 +91,6 @@ fn balance(splits: &[(&str, &TaggedText)]) -> Vec<ClassCount> {
     counts.into_iter().map(class).collect()
 }
 
-fn finding(level: Level, kind: Kind, what: &str, examples: &[String]) -> Option<Finding> {
-    let names = examples.iter().cloned();
-    (!examples.is_empty()).then(|| Finding::new(level, kind, what, examples.len(), names))
-}
-
 /// What is wrong with single sentences.
 fn single(text: &TaggedText, known: &BTreeSet<String>) -> Vec<Finding> {
     let names = |wanted: &dyn Fn(&TaggedSentence) -> bool| -> Vec<String> {
@@ -120,37 +104,37 @@ fn single(text: &TaggedText, known: &BTreeSet<String>) -> Vec<Finding> {
     let long = format!("sentences of more than {LONG_WORDS} words");
     let orphans = "sentences with an I- that nothing began (counted as a beginning; is this IOB1?)";
     [
-        finding(
+        Finding::about(
             Level::Error,
             Kind::Corrupt,
             "sentences cannot be read",
             text.invalid(),
         ),
-        finding(
+        Finding::about(
             Level::Error,
             Kind::Corrupt,
             "sentences with empty words",
             &names(&has_empty_word),
         ),
-        finding(
+        Finding::about(
             Level::Error,
             Kind::ClassList,
             "tags that the training text lacks",
             &unknown,
         ),
-        finding(
+        Finding::about(
             Level::Warning,
             Kind::Malformed,
             orphans,
             &names(&has_orphan),
         ),
-        finding(
+        Finding::about(
             Level::Warning,
             Kind::Malformed,
             "sentences with prefixes other than B- and I-",
             &names(&has_foreign_prefix),
         ),
-        finding(
+        Finding::about(
             Level::Info,
             Kind::SizeOutlier,
             &long,
@@ -180,8 +164,8 @@ fn repeated(text: &TaggedText) -> Vec<Finding> {
     }
     let other = "sentences that occur with other tags too";
     let found = [
-        finding(Level::Warning, Kind::Conflict, other, &conflicts),
-        finding(
+        Finding::about(Level::Warning, Kind::Conflict, other, &conflicts),
+        Finding::about(
             Level::Info,
             Kind::Duplicate,
             "repeated sentences",
@@ -203,13 +187,13 @@ fn types(known: &BTreeSet<String>, report: &GateReport) -> Vec<Finding> {
     let small: Vec<String> = small.map(|c| c.class.clone()).collect();
     let what = format!("types with fewer than {MIN_ENTITIES} entities");
     let found = [
-        finding(
+        Finding::about(
             Level::Error,
             Kind::FewClasses,
             "tags; there must be two",
             &few,
         ),
-        finding(Level::Warning, Kind::FewSamples, &what, &small),
+        Finding::about(Level::Warning, Kind::FewSamples, &what, &small),
     ];
     found.into_iter().flatten().collect()
 }
@@ -222,7 +206,7 @@ fn shared(text: &TaggedText, with: &TaggedText) -> Option<Finding> {
     });
     let names: Vec<String> = leaks.iter().map(|&row| with.name(row)).collect();
     let what = format!("sentences of {LEAKAGE_WORDS} words or more in both");
-    finding(Level::Error, Kind::Leakage, &what, &names)
+    Finding::about(Level::Error, Kind::Leakage, &what, &names)
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@
 
 mod read;
 
-use crate::{Error, Result, Split, Splits, hex, stratified_holdout};
+use crate::{Error, Result, Split, Splits, files, hex, stratified_holdout};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -280,83 +280,41 @@ fn index_of(classes: &[String]) -> BTreeMap<&str, usize> {
     numbered.map(|(i, class)| (class.as_str(), i)).collect()
 }
 
-/// Reads one table, or a folder of tables called after their splits (`train.csv`, `dev.csv`,
-/// `test.csv`; any usual names), with the classes of the training part. Without a validation split,
-/// `holdout` of the training texts become one.
+/// Reads one table, or a folder of tables called after their splits (`train.csv`, `dev.csv.gz`,
+/// `test.jsonl`, …: one of the parts of its name is a name of a split), with the classes of the
+/// training part. Without a validation split, `holdout` of the training texts become one.
+///
+/// # Errors
+/// No training table, two tables of one split, a table that cannot be read, or a class that the
+/// training part lacks.
 pub fn open_text_splits(
     path: &Path,
     columns: &Columns,
     holdout: f64,
     seed: u64,
 ) -> Result<Splits<LabelledTexts>> {
-    let mut files = files(path)?;
-    let train = files.remove(&Split::Train).ok_or_else(|| {
-        let expected = "a table called train, such as train.csv";
-        Error::input(path.display().to_string(), "no training texts", expected)
-    })?;
-    let train = LabelledTexts::open(&train, columns)?;
-    let mut other = |split: Split| -> Result<Option<LabelledTexts>> {
-        let Some(file) = files.remove(&split) else {
-            return Ok(None);
-        };
-        let texts = LabelledTexts::open(&file, columns)?;
-        texts.relabelled(train.classes()).map(Some)
-    };
-    let (valid, test) = (other(Split::Valid)?, other(Split::Test)?);
-    let is_held_out = valid.is_none();
-    let (train, valid) = match valid {
-        Some(valid) => (train, valid),
-        None => train.holdout(holdout, seed)?,
-    };
-    Ok(Splits {
-        train,
-        valid,
-        is_held_out,
-        test,
+    let open = |file: &Path| LabelledTexts::open(file, columns);
+    let splits = files::open_splits(
+        path,
+        &EXTENSIONS,
+        |_| false,
+        open,
+        |train| train.holdout(holdout, seed),
+    )?;
+    let classes = splits.train.classes().to_vec();
+    splits.try_map(|split, texts| match split {
+        Split::Train => Ok(texts),
+        Split::Valid | Split::Test => texts.relabelled(&classes),
     })
 }
 
 /// Reads the texts of a data set that a model is scored on: the table, or of a folder the test split,
 /// else the validation split, else the training split.
+///
+/// # Errors
+/// As [`open_text_splits`].
 pub fn open_texts_for_eval(path: &Path, columns: &Columns) -> Result<LabelledTexts> {
-    let mut files = files(path)?;
-    let order = [Split::Test, Split::Valid, Split::Train];
-    let found = order.iter().find_map(|split| files.remove(split));
-    let found = found.ok_or_else(|| {
-        let expected = "tables called train, valid or test";
-        Error::input(path.display().to_string(), "no tables", expected)
-    })?;
-    LabelledTexts::open(&found, columns)
-}
-
-/// The tables at a path by split; a file alone is the training split.
-fn files(path: &Path) -> Result<BTreeMap<Split, PathBuf>> {
-    if !path.is_dir() {
-        return Ok(BTreeMap::from([(Split::Train, path.into())]));
-    }
-    let entries = std::fs::read_dir(path).map_err(|e| Error::io("read", path, e))?;
-    let mut found = BTreeMap::new();
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| {
-            entry
-                .map(|e| e.path())
-                .map_err(|e| Error::io("read", path, e))
-        })
-        .collect::<Result<_>>()?;
-    paths.sort();
-    for file in paths {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let (stem, extension) = name.split_once('.').unwrap_or((&name, ""));
-        let is_table = EXTENSIONS.contains(&extension.trim_end_matches(".gz"));
-        let Some(split) = stem.parse::<Split>().ok().filter(|_| is_table) else {
-            continue;
-        };
-        if let Some(other) = found.insert(split, file.clone()) {
-            let what = format!("{} and {}", other.display(), file.display());
-            return Err(Error::input(what, "two tables of one split", "one"));
-        }
-    }
-    Ok(found)
+    LabelledTexts::open(&files::for_eval(path, &EXTENSIONS, |_| false)?, columns)
 }
 
 #[cfg(test)]

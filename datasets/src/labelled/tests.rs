@@ -1,5 +1,5 @@
 use super::*;
-use std::fs;
+use std::{fs, path::PathBuf};
 
 fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);

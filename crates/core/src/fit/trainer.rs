@@ -300,9 +300,7 @@ where
         }
         if interrupted {
             let dir = self.run.dir.display();
-            let resume = format!(
-                "saved after step {step}; to go on, give the same command --resume {dir} in place of --out"
-            );
+            let resume = format!("saved after step {step}; to go on: --resume {dir}");
             return Err(Error::Interrupted { resume });
         }
         Ok(())

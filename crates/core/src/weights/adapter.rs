@@ -94,20 +94,19 @@ impl LoraConfig {
             let factor = FACTORS
                 .iter()
                 .find_map(|(ours, theirs)| Some((slot.name.strip_suffix(ours)?, theirs)));
-            let published = |ours: &str| map.to_published(ours);
-            let (name, turned) = if let Some((weight, suffix)) = factor {
-                let key = published(weight);
+            if let Some((weight, suffix)) = factor {
+                let key = map.to_published(weight);
                 in_out |= map.is_in_out(&key);
                 let layer = key.strip_suffix(".weight").unwrap_or(&key);
-                (format!("{layer}{suffix}"), true)
-            } else {
-                let key = published(&slot.name);
-                if !self.whole.iter().any(|name| starts_with(&key, name)) {
-                    continue;
-                }
-                (key, slot.transposed)
-            };
-            tensors.insert(format!("{PREFIX}{name}"), raw(slot, turned)?);
+                // burn multiplies from the other side than peft.
+                let values = turned(&published(&slot)?);
+                tensors.insert(format!("{PREFIX}{layer}{suffix}"), values);
+                continue;
+            }
+            let key = map.to_published(&slot.name);
+            if self.whole.iter().any(|name| starts_with(&key, name)) {
+                tensors.insert(format!("{PREFIX}{key}"), published(&slot)?);
+            }
         }
         let config = json!({
             "peft_type": "LORA", "task_type": task_type, "base_model_name_or_path": base,
@@ -170,7 +169,7 @@ pub fn merge_adapter<M: Module>(model: M, folder: &ModelFolder, map: &KeyMap) ->
             let fits = tensor.shape.len() == 2
                 && up.shape.len() == 2
                 && tensor.shape[0] == up.shape[1]
-                && slot.transposed_shape() == [tensor.shape[1], up.shape[0]];
+                && slot.burn_shape() == [tensor.shape[1], up.shape[0]];
             if !fits {
                 let what = format!("'{key}' {:?} and {:?}", tensor.shape, up.shape);
                 let expected = format!("factors of {:?}", slot.shape);
@@ -253,8 +252,8 @@ impl ModuleMapper for Merge {
 }
 
 impl Slot {
-    /// The shape of a matrix as burn has it, `[in, out]`.
-    fn transposed_shape(&self) -> Vec<usize> {
+    /// The shape as burn has it: of a linear layer's weight `[in, out]`.
+    fn burn_shape(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if self.transposed {
             shape.reverse();
@@ -309,34 +308,34 @@ fn starts_with(key: &str, name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// A slot's values as a file has them.
-fn raw(slot: Slot, turned: bool) -> Result<RawTensor> {
+/// A slot's values in the published layout.
+fn published(slot: &Slot) -> Result<RawTensor> {
     let failed = |message| Error::Internal {
         context: format!("reading '{}'", slot.name),
         message,
     };
-    let fetch = slot
-        .fetch
-        .as_ref()
-        .ok_or_else(|| failed("no values".into()))?;
-    let data = write::floats(fetch).map_err(failed)?;
-    // The factors are not in a linear layer of their own, so their shape is burn's.
-    let is_factor = !slot.transposed && turned;
-    let mut shape = slot.shape.clone();
-    let data = match (turned, is_factor) {
-        (false, _) => data,
-        (true, false) => layout::transpose(&data, shape[1], shape[0]),
-        (true, true) => {
-            let turned = layout::transpose(&data, shape[0], shape[1]);
-            shape.reverse();
-            turned
-        }
-    };
+    let fetch = slot.fetch.as_ref();
+    let fetch = fetch.ok_or_else(|| failed("no values".into()))?;
+    let values = write::floats(fetch).map_err(failed)?;
+    let shape = slot.shape.clone();
     Ok(RawTensor {
+        data: match shape[..] {
+            [out, input] if slot.transposed => layout::transpose(&values, input, out),
+            _ => values,
+        },
         shape,
-        data,
         integer: false,
     })
+}
+
+/// A matrix on its side.
+fn turned(matrix: &RawTensor) -> RawTensor {
+    let [rows, cols] = [matrix.shape[0], matrix.shape[1]];
+    RawTensor {
+        shape: vec![cols, rows],
+        data: layout::transpose(&matrix.data, rows, cols),
+        integer: matrix.integer,
+    }
 }
 
 #[cfg(test)]

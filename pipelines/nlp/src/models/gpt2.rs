@@ -27,8 +27,8 @@ use burn::{
 use panoply_core::{
     Result,
     nn::{
-        Activation, Attention, AttentionConfig, AttentionInput, CausalContext, CausalMask, KvCache,
-        LayerCache, LinearInit, Mlp, MlpConfig, embedding, ops,
+        Activation, AttentionConfig, CausalContext, KvCache, LinearInit, MlpConfig, PreNormLayer,
+        embedding, ops,
     },
     weights::KeyMap,
 };
@@ -248,7 +248,7 @@ impl Gpt2Config {
         }
     }
 
-    fn block(&self, index: usize, device: &Device) -> Block {
+    fn block(&self, index: usize, device: &Device) -> PreNormLayer {
         let init = LinearInit::Normal(self.initializer_range);
         let depth = (2.0 * self.n_layer as f64).sqrt();
         let out_init = LinearInit::Normal(self.initializer_range / depth);
@@ -259,7 +259,7 @@ impl Gpt2Config {
         if self.scale_attn_by_inverse_layer_idx {
             scale /= (index + 1) as f64;
         }
-        Block {
+        PreNormLayer {
             ln_1: self.norm(device),
             attn: AttentionConfig::new(self.n_embd, self.n_head)
                 .with_fused(true)
@@ -286,37 +286,13 @@ impl Gpt2Config {
     }
 }
 
-/// One layer: attention and perceptron, each on the normalised input and added to it.
-#[derive(Module, Debug)]
-pub struct Block {
-    ln_1: LayerNorm,
-    attn: Attention,
-    ln_2: LayerNorm,
-    mlp: Mlp,
-    dropout: Dropout,
-}
-
-impl Block {
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        mask: &CausalMask,
-        cache: Option<&mut LayerCache>,
-    ) -> Tensor<3> {
-        let input = AttentionInput::new(self.ln_1.forward(x.clone())).mask(mask);
-        let attended = self.attn.forward_cached(input, cache);
-        let x = x + self.dropout.forward(attended);
-        x.clone() + self.mlp.forward(self.ln_2.forward(x))
-    }
-}
-
 /// The layers between tokens and hidden states: `GPT2Model`.
 #[derive(Module, Debug)]
 pub struct Transformer {
     wte: Embedding,
     wpe: Embedding,
     dropout: Dropout,
-    h: Vec<Block>,
+    h: Vec<PreNormLayer>,
     ln_f: LayerNorm,
 }
 

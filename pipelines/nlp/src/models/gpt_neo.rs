@@ -17,8 +17,8 @@ use burn::{
 use panoply_core::{
     Result,
     nn::{
-        Activation, Attention, AttentionConfig, AttentionInput, CausalContext, CausalMask, KvCache,
-        LayerCache, LinearInit, Mlp, MlpConfig, embedding, ops,
+        Activation, AttentionConfig, CausalContext, KvCache, LinearInit, MlpConfig, PreNormLayer,
+        embedding, ops,
     },
     weights::KeyMap,
 };
@@ -179,16 +179,17 @@ impl GptNeoConfig {
                 wte: table(self.vocab_size),
                 wpe: table(self.max_position_embeddings),
                 dropout: DropoutConfig::new(self.embed_dropout).init(),
-                h: layers.map(|&local| self.block(local, device)).collect(),
+                h: layers.map(|_| self.block(device)).collect(),
+                local: self.local_layers.clone(),
                 ln_f: self.norm(device),
                 window_size: self.window_size,
             },
         }
     }
 
-    fn block(&self, local: bool, device: &Device) -> Block {
+    fn block(&self, device: &Device) -> PreNormLayer {
         let init = LinearInit::Normal(self.initializer_range);
-        Block {
+        PreNormLayer {
             ln_1: self.norm(device),
             attn: AttentionConfig::new(self.hidden_size, self.num_heads)
                 .with_scale(Some(1.0))
@@ -204,7 +205,6 @@ impl GptNeoConfig {
                 .with_init(init)
                 .init(device),
             dropout: DropoutConfig::new(self.resid_dropout).init(),
-            local,
         }
     }
 
@@ -245,39 +245,17 @@ fn local_layers(types: Option<&Value>, num_layers: usize) -> Result<Vec<bool>> {
         })
 }
 
-/// One layer: attention and perceptron, each on the normalised input and added to it.
-#[derive(Module, Debug)]
-pub struct Block {
-    ln_1: LayerNorm,
-    attn: Attention,
-    ln_2: LayerNorm,
-    mlp: Mlp,
-    dropout: Dropout,
-    local: bool,
-}
-
-impl Block {
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        mask: &CausalMask,
-        cache: Option<&mut LayerCache>,
-    ) -> Tensor<3> {
-        let input = AttentionInput::new(self.ln_1.forward(x.clone())).mask(mask);
-        let attended = self.attn.forward_cached(input, cache);
-        let x = x + self.dropout.forward(attended);
-        x.clone() + self.mlp.forward(self.ln_2.forward(x))
-    }
-}
-
 /// The layers between tokens and hidden states: `GPTNeoModel`.
 #[derive(Module, Debug)]
 pub struct Transformer {
     wte: Embedding,
     wpe: Embedding,
     dropout: Dropout,
-    h: Vec<Block>,
+    h: Vec<PreNormLayer>,
     ln_f: LayerNorm,
+    /// Of each layer whether it is local.
+    #[module(skip)]
+    local: Vec<bool>,
     window_size: usize,
 }
 
@@ -319,9 +297,9 @@ impl Decoder for GptNeo {
         let positions = t.wpe.forward(context.positions.clone());
         let mut x = t.dropout.forward(t.wte.forward(ids) + positions);
         visit("embeddings", &x);
-        for (i, block) in t.h.iter().enumerate() {
+        for (i, (layer, &is_local)) in t.h.iter().zip(&t.local).enumerate() {
             let cache = cache.as_deref_mut().map(|cache| &mut cache.layers()[i]);
-            x = block.forward(x, if block.local { &local } else { &global }, cache);
+            x = layer.forward(x, if is_local { &local } else { &global }, cache);
             visit(&format!("h.{i}"), &x);
         }
         let x = t.ln_f.forward(x);

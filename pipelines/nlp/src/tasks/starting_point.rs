@@ -8,7 +8,9 @@ use crate::{
 };
 use burn::{module::Module, tensor::Device};
 use panoply_core::{
-    Error, ModelCard, ModelFolder, Result, RunContext, seed,
+    Error, ModelCard, ModelFolder, Result, RunContext,
+    fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
+    seed,
     weights::{self, LoraConfig, SaveDtype},
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,67 @@ pub struct ModelConfig {
     pub num_hidden_layers: usize,
     /// From nothing: number of heads.
     pub num_attention_heads: usize,
+}
+
+impl ModelConfig {
+    /// A network of one layer from nothing, for recipes that take seconds.
+    pub(super) fn tiny(vocab_size: usize, max_length: usize) -> Self {
+        Self {
+            pretrained: None,
+            lora: None,
+            max_length,
+            vocab_size,
+            hidden_size: 32,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+        }
+    }
+
+    /// MiniLM, else as `self`.
+    pub(super) fn minilm(self, max_length: usize) -> Self {
+        Self {
+            pretrained: Some(super::embed::DEFAULT.into()),
+            max_length,
+            ..self
+        }
+    }
+}
+
+/// The training loop for a [tiny](ModelConfig::tiny) network; the best epoch by `metric` counts.
+pub(super) fn tiny_fit(epochs: usize, batch_size: usize, lr: f64, metric: &str) -> FitConfig {
+    FitConfig {
+        epochs,
+        batch_size,
+        optimizer: OptimizerConfig {
+            lr,
+            ..OptimizerConfig::default()
+        },
+        schedule: ScheduleConfig {
+            warmup_epochs: 0.3,
+            ..ScheduleConfig::default()
+        },
+        clip_norm: Some(1.0),
+        best_metric: Some(BestMetric::max(metric)),
+        ..FitConfig::default()
+    }
+}
+
+/// The training loop of the BERT paper's fine-tuning (Devlin et al., 2019, A.3): decay of 0.01, warm-up
+/// and linear decay of the rate; the rest as `fit`.
+pub(super) fn fine_tuning(fit: FitConfig, epochs: usize, lr: f64) -> FitConfig {
+    FitConfig {
+        epochs,
+        optimizer: OptimizerConfig {
+            lr,
+            weight_decay: 0.01,
+            ..fit.optimizer
+        },
+        schedule: ScheduleConfig {
+            name: ScheduleName::Linear,
+            ..fit.schedule
+        },
+        ..fit
+    }
 }
 
 /// What stands on an encoder.

@@ -1,11 +1,7 @@
 //! The recipes of `nlp classify`: typed configs, one function each.
 
-use crate::tasks::starting_point::{LoraSettings, ModelConfig};
-use panoply_core::{
-    RecipeInfo, Result,
-    fit::{BestMetric, FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
-    recipe,
-};
+use crate::tasks::starting_point::{LoraSettings, ModelConfig, fine_tuning, tiny_fit};
+use panoply_core::{RecipeInfo, Result, fit::FitConfig, recipe};
 use panoply_datasets::Columns;
 use serde::{Deserialize, Serialize};
 
@@ -68,31 +64,9 @@ impl Recipe {
                 multi_label: false,
                 validation: 0.1,
             },
-            model: ModelConfig {
-                pretrained: None,
-                lora: None,
-                max_length: 48,
-                vocab_size: 1000,
-                hidden_size: 32,
-                num_hidden_layers: 1,
-                num_attention_heads: 2,
-            },
+            model: ModelConfig::tiny(1000, 48),
             label_smoothing: 0.0,
-            fit: FitConfig {
-                epochs: 8,
-                batch_size: 32,
-                optimizer: OptimizerConfig {
-                    lr: 4e-3,
-                    ..OptimizerConfig::default()
-                },
-                schedule: ScheduleConfig {
-                    warmup_epochs: 0.3,
-                    ..ScheduleConfig::default()
-                },
-                clip_norm: Some(1.0),
-                best_metric: Some(BestMetric::max("accuracy")),
-                ..FitConfig::default()
-            },
+            fit: tiny_fit(8, 32, 4e-3, "accuracy"),
         }
     }
 
@@ -105,25 +79,8 @@ impl Recipe {
                 bundled: false,
                 ..small.data
             },
-            model: ModelConfig {
-                pretrained: Some(super::super::embed::DEFAULT.into()),
-                max_length: 128,
-                ..small.model
-            },
-            fit: FitConfig {
-                epochs: 3,
-                optimizer: OptimizerConfig {
-                    lr: 5e-5,
-                    weight_decay: 0.01,
-                    ..OptimizerConfig::default()
-                },
-                schedule: ScheduleConfig {
-                    name: ScheduleName::Linear,
-                    warmup_epochs: 0.3,
-                    ..ScheduleConfig::default()
-                },
-                ..small.fit
-            },
+            model: small.model.minilm(128),
+            fit: fine_tuning(small.fit, 3, 5e-5),
             ..small
         }
     }
