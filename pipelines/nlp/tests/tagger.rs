@@ -39,6 +39,7 @@ fn check(name: &str, num_bigrams: usize, num_layers: usize) -> Result<()> {
     let lengths = golden.int_tensor::<1>("lengths", &device)?.into_data();
     let lengths: Vec<usize> = lengths.iter::<i64>().map(|n| n as usize).collect();
     let input = TaggerInput {
+        lexicon: None,
         chars: golden.int_tensor("chars", &device)?,
         bigrams: Some(golden.int_tensor("bigrams", &device)?),
         lengths: lengths.clone(),

@@ -17,6 +17,7 @@ use panoply_core::{
     nn::{Activation, Crf, CrfConfig, LinearInit, Rnn, RnnConfig, RnnKind, linear, ops},
     weights::{self, KeyMap, LoadReport, SaveDtype},
 };
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// PyTorch's names of the recurrent layers.
@@ -58,6 +59,9 @@ pub struct TaggerConfig {
     /// Features of a bigram.
     #[config(default = 32)]
     pub bigram_dim: usize,
+    /// Rows, features a row, and rows a character of the embedding of lexicon features; `None` for a
+    /// tagger without.
+    pub lexicon: Option<LexiconConfig>,
     /// Features of the hidden state in each direction.
     #[config(default = 128)]
     pub hidden_size: usize,
@@ -67,6 +71,17 @@ pub struct TaggerConfig {
     /// Dropout on the embeddings, between layers, and before the tags' scores.
     #[config(default = 0.3)]
     pub dropout: f64,
+}
+
+/// The embedding of lexicon features in a [`TaggerConfig`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LexiconConfig {
+    /// Rows of the embedding.
+    pub rows: usize,
+    /// Features of a row.
+    pub dim: usize,
+    /// Rows that each character has.
+    pub per_char: usize,
 }
 
 /// Architectures by name, with their recurrence.
@@ -82,6 +97,8 @@ pub struct Tagger {
     pub char_embedding: Embedding,
     /// `[num_bigrams, bigram_dim]`.
     pub bigram_embedding: Option<Embedding>,
+    /// `[lexicon.rows, lexicon.dim]`.
+    pub lexicon_embedding: Option<Embedding>,
     /// Acts in training only.
     pub dropout: Dropout,
     /// Reads the sentence in both directions.
@@ -100,6 +117,9 @@ pub struct TaggerInput {
     /// Rows of the bigram embedding: of the bigram that ends at each character and of the one that
     /// begins there, `[batch, seq, 2]`. Not read by a tagger without bigrams.
     pub bigrams: Option<Tensor<3, Int>>,
+    /// Rows of the embedding of lexicon features, `[batch, seq, lexicon.per_char]`. Not read by a
+    /// tagger without.
+    pub lexicon: Option<Tensor<3, Int>>,
     /// Characters of each sentence.
     pub lengths: Vec<usize>,
 }
@@ -118,7 +138,11 @@ impl TaggerConfig {
             panoply_core::Error::unknown("architecture", &self.architecture, names)
         })?;
         let bigrams = self.num_bigrams > 0;
-        let input_size = self.char_dim + if bigrams { 2 * self.bigram_dim } else { 0 };
+        let lexicon_size = self
+            .lexicon
+            .map_or(0, |lexicon| lexicon.per_char * lexicon.dim);
+        let bigram_size = if bigrams { 2 * self.bigram_dim } else { 0 };
+        let input_size = self.char_dim + bigram_size + lexicon_size;
         let rnn = RnnConfig::new(*kind, input_size, self.hidden_size)
             .with_num_layers(self.num_layers)
             .with_bidirectional(true)
@@ -128,6 +152,9 @@ impl TaggerConfig {
         Ok(Tagger {
             char_embedding: embedding(self.num_chars, self.char_dim),
             bigram_embedding: bigrams.then(|| embedding(self.num_bigrams, self.bigram_dim)),
+            lexicon_embedding: self
+                .lexicon
+                .map(|lexicon| embedding(lexicon.rows, lexicon.dim)),
             dropout: DropoutConfig::new(self.dropout).init(),
             rnn: rnn.init(device),
             classifier: linear(features, true, LinearInit::FanIn, device),
@@ -162,18 +189,23 @@ impl Tagger {
         emissions
     }
 
-    /// `[batch, seq, char_dim + 2 * bigram_dim]`.
+    /// `[batch, seq, char_dim + 2 * bigram_dim + lexicon.per_char * lexicon.dim]`.
     fn embed(&self, input: &TaggerInput) -> Tensor<3> {
-        let chars = self.char_embedding.forward(input.chars.clone());
-        let (Some(embedding), Some(bigrams)) = (&self.bigram_embedding, &input.bigrams) else {
-            return chars;
-        };
-        let [batch, seq, two] = bigrams.dims();
-        let bigrams = bigrams.clone().reshape([batch, seq * two]);
-        let bigrams = embedding
-            .forward(bigrams)
-            .reshape([batch as i64, seq as i64, -1]);
-        Tensor::cat(vec![chars, bigrams], 2)
+        let mut parts = vec![self.char_embedding.forward(input.chars.clone())];
+        let more = [
+            (&self.bigram_embedding, &input.bigrams),
+            (&self.lexicon_embedding, &input.lexicon),
+        ];
+        for (embedding, rows) in more {
+            let (Some(embedding), Some(rows)) = (embedding, rows) else {
+                continue;
+            };
+            let [batch, seq, each] = rows.dims();
+            let flat = rows.clone().reshape([batch, seq * each]);
+            let vectors = embedding.forward(flat);
+            parts.push(vectors.reshape([batch as i64, seq as i64, -1]));
+        }
+        Tensor::cat(parts, 2)
     }
 
     /// Loads published weights.

@@ -9,6 +9,7 @@ use std::{
     ops::Range,
 };
 
+use super::lexicon::{self, Lexicon};
 use crate::models::tagger::TaggerInput;
 
 /// The tags: a word's first, inner and last character, and a word of one character.
@@ -150,6 +151,7 @@ pub(super) struct Vocabulary {
     bigrams: Vec<[char; 2]>,
     char_rows: HashMap<char, u32>,
     bigram_rows: HashMap<[char; 2], u32>,
+    lexicon: Option<Lexicon>,
 }
 
 /// Row of what the vocabulary lacks.
@@ -171,7 +173,13 @@ impl Vocabulary {
             bigram_rows: bigram_rows.map(|(&b, row)| (b, row)).collect(),
             chars,
             bigrams,
+            lexicon: None,
         }
+    }
+
+    /// With the words that the network shall be told of.
+    pub(super) fn with_lexicon(self, lexicon: Option<Lexicon>) -> Self {
+        Self { lexicon, ..self }
     }
 
     /// Characters and bigrams of normalised texts that occur at least so often, the most frequent
@@ -232,6 +240,10 @@ impl Vocabulary {
         !self.bigrams.is_empty()
     }
 
+    pub(super) fn has_lexicon(&self) -> bool {
+        self.lexicon.is_some()
+    }
+
     /// Rows of the character embedding.
     pub(super) fn num_chars(&self) -> usize {
         self.chars.len() + 1
@@ -262,6 +274,10 @@ impl Vocabulary {
             } else {
                 Vec::new()
             },
+            lexicon: self
+                .lexicon
+                .as_ref()
+                .map_or_else(Vec::new, |lexicon| lexicon.rows(chars)),
         }
     }
 }
@@ -308,6 +324,8 @@ pub(super) struct Encoded {
     pub(super) chars: Vec<u32>,
     /// Of the bigram that ends at each character, and of the one that begins there.
     pub(super) bigrams: Vec<[u32; 2]>,
+    /// Of the lexicon's features; empty without a lexicon.
+    pub(super) lexicon: Vec<[u32; lexicon::FEATURES]>,
 }
 
 impl Encoded {
@@ -322,27 +340,37 @@ pub(super) fn batch(windows: &[&Encoded], device: &Device) -> TaggerInput {
     let lengths: Vec<usize> = windows.iter().map(|w| w.chars.len()).collect();
     let (rows, seq) = (windows.len(), lengths.iter().max().copied().unwrap_or(0));
     let mut chars = vec![0_i64; rows * seq];
-    let has_bigrams = windows.iter().any(|w| !w.bigrams.is_empty());
-    let mut bigrams = vec![0_i64; if has_bigrams { rows * seq * 2 } else { 0 }];
     for (row, window) in windows.iter().enumerate() {
         for (at, &c) in window.chars.iter().enumerate() {
             chars[row * seq + at] = i64::from(c);
         }
-        for (at, pair) in window.bigrams.iter().enumerate() {
-            let to = &mut bigrams[(row * seq + at) * 2..][..2];
-            to.copy_from_slice(&pair.map(i64::from));
-        }
     }
-    let chars = TensorData::new(chars, [rows, seq]);
-    let bigrams = has_bigrams.then(|| {
-        let data = TensorData::new(bigrams, [rows, seq, 2]);
-        Tensor::<3, Int>::from_data(data, device)
-    });
     TaggerInput {
-        chars: Tensor::from_data(chars, device),
-        bigrams,
+        chars: Tensor::from_data(TensorData::new(chars, [rows, seq]), device),
+        bigrams: padded(windows, seq, |w| &w.bigrams, device),
+        lexicon: padded(windows, seq, |w| &w.lexicon, device),
         lengths,
     }
+}
+
+/// `[windows, seq, N]`; `None` if no window has any.
+fn padded<const N: usize>(
+    windows: &[&Encoded],
+    seq: usize,
+    rows_of: impl Fn(&Encoded) -> &[[u32; N]],
+    device: &Device,
+) -> Option<Tensor<3, Int>> {
+    if windows.iter().all(|window| rows_of(window).is_empty()) {
+        return None;
+    }
+    let mut flat = vec![0_i64; windows.len() * seq * N];
+    for (row, window) in windows.iter().enumerate() {
+        for (at, rows) in rows_of(window).iter().enumerate() {
+            flat[(row * seq + at) * N..][..N].copy_from_slice(&rows.map(i64::from));
+        }
+    }
+    let data = TensorData::new(flat, [windows.len(), seq, N]);
+    Some(Tensor::from_data(data, device))
 }
 
 /// The tags of words of these lengths, in characters.

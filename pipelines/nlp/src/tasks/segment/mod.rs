@@ -16,6 +16,7 @@ mod characters;
 mod dictionary;
 mod draw;
 mod eval;
+mod lexicon;
 mod recipe;
 mod samples;
 mod segmenter;

@@ -65,6 +65,8 @@ pub struct ModelConfig {
     pub char_dim: usize,
     /// Features of a bigram.
     pub bigram_dim: usize,
+    /// Features of each of a character's places in known words; 0 for a network without a lexicon.
+    pub lexicon_dim: usize,
     /// Features of the hidden state in each direction.
     pub hidden_size: usize,
     /// Recurrent layers.
@@ -92,6 +94,7 @@ impl Recipe {
                 min_bigram_count: 2,
                 char_dim: 32,
                 bigram_dim: 8,
+                lexicon_dim: 0,
                 hidden_size: 32,
                 num_layers: 1,
                 dropout: 0.1,
@@ -131,6 +134,7 @@ impl Recipe {
                 min_bigram_count: 3,
                 char_dim: 64,
                 bigram_dim: 48,
+                lexicon_dim: 16,
                 hidden_size: 160,
                 dropout: 0.4,
                 ..debug.model
@@ -160,6 +164,7 @@ impl Recipe {
             model: ModelConfig {
                 char_dim: 48,
                 bigram_dim: 16,
+                lexicon_dim: 0,
                 hidden_size: 96,
                 ..base.model
             },

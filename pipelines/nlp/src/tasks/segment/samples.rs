@@ -1,6 +1,9 @@
 //! Segmented sentences as training samples and batches; the same windows as prediction.
 
-use super::characters::{Encoded, Preprocessing, Vocabulary, batch, tags_of};
+use super::{
+    characters::{Encoded, Preprocessing, Vocabulary, batch, tag, tags_of},
+    lexicon::training_rows,
+};
 use crate::models::tagger::{Tagger, TaggerInput};
 use burn::{module::Module, tensor::Device};
 use panoply_core::{
@@ -15,6 +18,27 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Piece {
     pub(super) chars: Vec<char>,
     pub(super) tags: Vec<usize>,
+}
+
+impl Piece {
+    /// Its words.
+    pub(super) fn words(&self) -> impl Iterator<Item = &[char]> {
+        let ends = |&at: &usize| matches!(self.tags[at], tag::END | tag::SINGLE);
+        let ends = (0..self.tags.len()).filter(ends).map(|at| at + 1);
+        ends.scan(0, |start, end| {
+            let word = &self.chars[*start..end];
+            *start = end;
+            Some(word)
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_words(words: &[&str]) -> Self {
+        Self {
+            chars: words.iter().flat_map(|word| word.chars()).collect(),
+            tags: tags_of(words.iter().map(|word| word.chars().count())),
+        }
+    }
 }
 
 /// All windows of a text; none is cut inside a word.
@@ -65,14 +89,25 @@ impl Windows {
         for &c in pieces.iter().flat_map(|piece| &piece.chars) {
             *counts.entry(c).or_default() += 1;
         }
-        let sample = |piece: &Piece| Sample {
-            encoded: vocabulary.encode(&piece.chars),
+        let lexicon = vocabulary.has_lexicon().then(|| training_rows(pieces));
+        let encode = |(at, piece): (usize, &Piece)| {
+            let encoded = vocabulary.encode(&piece.chars);
+            match &lexicon {
+                Some(rows) => Encoded {
+                    lexicon: rows[at].clone(),
+                    ..encoded
+                },
+                None => encoded,
+            }
+        };
+        let sample = |(at, piece): (usize, &Piece)| Sample {
+            encoded: encode((at, piece)),
             tags: piece.tags.clone(),
             rare: (0..piece.chars.len())
                 .filter(|&at| counts[&piece.chars[at]] == 1)
                 .collect(),
         };
-        Self(pieces.iter().map(sample).collect())
+        Self(pieces.iter().enumerate().map(sample).collect())
     }
 
     /// The first windows as a batch.

@@ -3,8 +3,9 @@
 use super::{
     characters::{Encoded, Preprocessing, TAGS, Vocabulary, Window, batch, tag},
     dictionary::Dictionary,
+    lexicon::{self, Lexicon},
 };
-use crate::models::tagger::{Tagger, TaggerConfig, TaggerInput};
+use crate::models::tagger::{LexiconConfig, Tagger, TaggerConfig, TaggerInput};
 use burn::tensor::Device;
 use panoply_core::{
     Error, ModelCard, ModelFolder, Predictor, Result, RunContext, SizeClass, guard, host, hub,
@@ -178,6 +179,15 @@ impl Segmenter {
                 format!("{known:?}, as in its files"),
             ));
         }
+        let expected = LexiconConfig {
+            rows: lexicon::ROWS,
+            per_char: lexicon::FEATURES,
+            ..parts.config.lexicon.unwrap_or_default()
+        };
+        if let Some(found) = parts.config.lexicon.filter(|found| *found != expected) {
+            let what = format!("lexicon {found:?} in its config");
+            return Err(Error::input(location, what, format!("{expected:?}")));
+        }
         let mut tagger = parts.config.init(device)?;
         load(&mut tagger)?;
         Self::new(parts, tagger, device)
@@ -186,12 +196,15 @@ impl Segmenter {
     /// With a network in evaluation mode on `device`.
     pub(super) fn new(parts: Parts, tagger: Tagger, device: &Device) -> Result<Self> {
         let num_params = weights::num_params(&tagger);
+        let words = parts.words.iter().map(String::as_str);
+        let lexicon = parts.config.lexicon.is_some();
+        let lexicon = lexicon.then(|| Lexicon::of(words, &parts.preprocessing));
         Ok(Self {
             crf: legal(tagger.crf.scores()?),
             tagger,
             config: parts.config,
             preprocessing: parts.preprocessing,
-            vocabulary: parts.vocabulary,
+            vocabulary: parts.vocabulary.with_lexicon(lexicon),
             words: parts.words,
             card: ModelCard {
                 num_params,

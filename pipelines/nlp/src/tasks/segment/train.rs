@@ -4,11 +4,12 @@ use super::{
     Segmenter,
     characters::{TAGS, Vocabulary},
     eval::Scores,
+    lexicon::{self, Lexicon},
     recipe::Recipe,
     samples::{Pad, Supervised, Windows, pieces},
     segmenter::{Parts, card},
 };
-use crate::models::tagger::{Tagger, TaggerConfig};
+use crate::models::tagger::{LexiconConfig, Tagger, TaggerConfig};
 use panoply_core::{
     Conclusion, DataCheck, Error, Result, RunContext, TrainOutcome, TrainRequest, fit,
     fit::{Fitted, Run, Samples},
@@ -94,14 +95,23 @@ impl Start {
             num_tags: TAGS.len(),
             char_dim: model.char_dim,
             bigram_dim: model.bigram_dim,
+            lexicon: (model.lexicon_dim > 0).then_some(LexiconConfig {
+                rows: lexicon::ROWS,
+                dim: model.lexicon_dim,
+                per_char: lexicon::FEATURES,
+            }),
             hidden_size: model.hidden_size,
             num_layers: model.num_layers,
             dropout: model.dropout,
         };
+        let words = train.vocabulary().into_iter();
+        let lexicon = config
+            .lexicon
+            .map(|_| Lexicon::of(words, &recipe.preprocessing));
         Ok(Self {
             tagger: config.init(&context.device)?,
             config,
-            vocabulary,
+            vocabulary: vocabulary.with_lexicon(lexicon),
             origin: "trained from scratch".into(),
             licence: "unknown".into(),
             recipe,
