@@ -39,24 +39,36 @@ impl Lexicon {
     }
 }
 
-/// The rows of training windows: a window's words are known as far as another window has them, as the words
-/// of a new text will be. Otherwise every word would be known, and the network would trust the lexicon blindly.
+/// Windows that are taken for one text. A corpus says nothing of where its articles end; a word of an article
+/// comes again in it, and an article of a newspaper has about so many sentences.
+const TEXT: usize = 50;
+
+/// The rows of training windows: a window's words are known as far as another text has them, as the words of
+/// a new text will be. Otherwise every word would be known, and the network would trust the lexicon blindly.
 pub(super) fn training_rows(pieces: &[Piece]) -> Vec<Vec<[u32; FEATURES]>> {
-    let mut windows_of: BTreeMap<&[char], usize> = BTreeMap::new();
-    for piece in pieces {
-        let own: HashSet<&[char]> = piece.words().filter(|word| is_looked_up(word)).collect();
-        for word in own {
-            *windows_of.entry(word).or_default() += 1;
-        }
-    }
-    let known = |piece: &Piece| {
-        let own: HashSet<&[char]> = piece.words().collect();
-        rows(&piece.chars, |word| {
-            let windows = windows_of.get(word).copied().unwrap_or(0);
-            windows > usize::from(own.contains(word))
-        })
+    let texts = || pieces.chunks(TEXT);
+    let words = |text: &'_ [Piece]| -> HashSet<Box<[char]>> {
+        let words = text.iter().flat_map(Piece::words);
+        words
+            .filter(|word| is_looked_up(word))
+            .map(Box::from)
+            .collect()
     };
-    pieces.iter().map(known).collect()
+    let own: Vec<HashSet<Box<[char]>>> = texts().map(words).collect();
+    let mut texts_with: BTreeMap<&[char], usize> = BTreeMap::new();
+    for word in own.iter().flatten() {
+        *texts_with.entry(word).or_default() += 1;
+    }
+    let of_text = |(text, own): (&[Piece], &HashSet<Box<[char]>>)| -> Vec<_> {
+        let is_known = |word: &[char]| {
+            let texts = texts_with.get(word).copied().unwrap_or(0);
+            texts > usize::from(own.contains(word))
+        };
+        text.iter()
+            .map(|piece| rows(&piece.chars, is_known))
+            .collect()
+    };
+    texts().zip(&own).flat_map(of_text).collect()
 }
 
 fn is_looked_up(word: &[char]) -> bool {
@@ -121,11 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn a_window_does_not_know_the_words_that_it_alone_has() {
-        let piece = |words: &[&str]| Piece::of_words(words);
-        let pieces = [piece(&["北京", "很", "大"]), piece(&["北京", "大学"])];
+    fn a_text_does_not_know_the_words_that_it_alone_has() {
+        let mut pieces: Vec<Piece> = (0..TEXT)
+            .map(|_| Piece::of_words(&["北京", "很", "大"]))
+            .collect();
+        pieces.push(Piece::of_words(&["北京", "大学"]));
         let rows = training_rows(&pieces);
+        assert_eq!(rows.len(), TEXT + 1);
         assert_eq!(values(&rows[0])[0], [1, 0, 0]);
-        assert_eq!(values(&rows[1])[2], [0, 0, 0]);
+        assert_eq!(values(&rows[TEXT])[0], [1, 0, 0]);
+        // Of the second text alone.
+        assert_eq!(values(&rows[TEXT])[2], [0, 0, 0]);
+        // However often the first says it.
+        let one_text = training_rows(&pieces[..TEXT]);
+        assert_eq!(values(&one_text[0])[0], [0, 0, 0]);
     }
 }
