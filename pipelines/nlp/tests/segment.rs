@@ -147,3 +147,37 @@ fn an_evaluation_reports_the_sighan_measures() {
     assert!(value("f1") > 0.5 && value("f1") <= 1.0);
     assert!(found.artefacts[0].bytes.starts_with(b"<svg"));
 }
+
+#[test]
+fn the_words_of_another_segmenter_are_scored_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let [gold, list, found] = ["gold.utf8", "list.txt", "found.jsonl"].map(|f| dir.path().join(f));
+    std::fs::write(&gold, "今天  天气  很  好  。\n我们  去  公园  。\n").unwrap();
+    std::fs::write(&list, "今天\n。\n").unwrap();
+    let context = RunContext {
+        settings: json!({ "word_list": list }),
+        ..RunContext::cpu()
+    };
+    let score = |lines: &[&str], context: &RunContext| {
+        std::fs::write(&found, lines.join("\n")).unwrap();
+        Segment.score_predictions(&found, &gold, context)
+    };
+    let first = r#"{"output": {"words": ["今天", "天气", "很好", "。"]}}"#;
+    let second = r#"{"words": ["我们", "去", "公园", "。"]}"#;
+    let scores = score(&[first, second], &context).unwrap();
+    let value = |name: &str| scores.json["metrics"][name].as_f64().unwrap();
+    // 7 of 8 words found are among the 9 words; of the 6 unknown ones 4 are found.
+    assert_eq!(
+        (value("precision"), value("recall")),
+        (7.0 / 8.0, 7.0 / 9.0)
+    );
+    assert_eq!((value("oov_recall"), scores.num_samples), (4.0 / 6.0, 2));
+
+    let refused = |lines: &[&str]| score(lines, &context).unwrap_err().to_string();
+    assert!(refused(&[first]).contains("one for each of the 2 sentences"));
+    assert!(refused(&[first, second, second]).contains("one more line"));
+    assert!(refused(&[second, first]).contains("found.jsonl:1"));
+    assert!(refused(&[first, r#"{"words": "我们"}"#]).contains("found.jsonl:2"));
+    let missing = score(&[first, second], &RunContext::cpu()).unwrap_err();
+    assert!(missing.to_string().contains("word_list"));
+}
