@@ -1,0 +1,8 @@
+//! One folder a task.
+
+pub mod rank;
+
+use panoply_core::Task;
+
+/// Every task of this pipeline, in the order in which they are listed.
+pub const ALL: &[&dyn Task] = &[&rank::Rank];
