@@ -4,8 +4,8 @@
 //! comes from and under which licence.
 
 use crate::{
-    Columns, Corpus, Error, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText, Split,
-    TagColumns, TaggedText, images,
+    Columns, Corpus, Error, ImageSet, InteractionOptions, Interactions, LabelledTexts, QuestionSet,
+    Result, SegmentedText, Split, TagColumns, TaggedText, images,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 25] = [
+static FILES: [(&str, &[u8]); 27] = [
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -65,6 +65,11 @@ static FILES: [(&str, &[u8]); 25] = [
         "fashion-mnist-slice/train-labels-idx1-ubyte.gz",
         data!("fashion-mnist-slice/train-labels-idx1-ubyte.gz"),
     ),
+    (
+        "generated-interactions/LICENSE.txt",
+        data!("generated-interactions/LICENSE.txt"),
+    ),
+    ("generated-interactions/interactions.csv.gz", INTERACTIONS),
     ("languages/LICENSE.txt", data!("languages/LICENSE.txt")),
     ("languages/test.csv", data!("languages/test.csv")),
     ("languages/train.csv", data!("languages/train.csv")),
@@ -97,6 +102,8 @@ static FILES: [(&str, &[u8]); 25] = [
     ("wnut17-slice/test.conll.gz", WNUT17[1]),
     ("wnut17-slice/train.conll.gz", WNUT17[0]),
 ];
+
+static INTERACTIONS: &[u8] = data!("generated-interactions/interactions.csv.gz");
 
 static SQUAD: [&[u8]; 2] = [
     data!("squad-slice/train.json.gz"),
@@ -231,4 +238,14 @@ pub fn squad_slice() -> Result<(QuestionSet, QuestionSet)> {
     let open =
         |split: &str, bytes| QuestionSet::from_json(&format!("bundled:squad-slice/{split}"), bytes);
     Ok((open("train", SQUAD[0])?, open("test", SQUAD[1])?))
+}
+
+/// Generated ratings with times, 3,848 of 200 users for 120 items of five kinds: users mostly have items of
+/// one or two kinds.
+///
+/// # Errors
+/// None with the file as it is.
+pub fn generated_interactions() -> Result<Interactions> {
+    let location = "bundled:generated-interactions.csv";
+    Interactions::from_bytes(location, INTERACTIONS, &InteractionOptions::default())
 }

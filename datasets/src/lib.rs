@@ -11,6 +11,7 @@
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
 //! - [`corpus`] reads running text for language models.
+//! - [`interactions`] reads what users did with items out of tables, divides it and writes the parts.
 //! - [`bundled`] is a slice of Fashion-MNIST, of UD Chinese GSD, of tiny Shakespeare, of WNUT-17 and of SQuAD, a few photos
 //!   and messages in eight languages, compiled into the program.
 //!
@@ -39,6 +40,7 @@ mod files;
 pub mod gate;
 pub mod image;
 pub mod images;
+pub mod interactions;
 pub mod labelled;
 pub mod questions;
 pub mod segmented;
@@ -49,6 +51,10 @@ pub mod tagged;
 
 pub use corpus::Corpus;
 pub use images::{ImageSet, Layout, detect, open, open_for_eval, open_splits};
+pub use interactions::{
+    InteractionOptions, Interactions, SplitConfig, open_interaction_splits,
+    open_interactions_for_eval,
+};
 pub use labelled::{Columns, LabelledTexts, open_text_splits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};
 pub use questions::{Answer, Question, QuestionSet, open_question_splits, open_questions_for_eval};

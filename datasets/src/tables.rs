@@ -71,6 +71,56 @@ pub(crate) fn read_text<const N: usize>(
     })
 }
 
+/// Reads the columns of a Parquet file that `choose` picks from the header, as text, `rows` rows at a time:
+/// `each` sees the number of the first of them.
+///
+/// # Errors
+/// As [`read_text`], and what `each` answers.
+pub(crate) fn read_slices<const N: usize>(
+    file: &Path,
+    rows: usize,
+    choose: Choose<'_, N>,
+    mut each: impl FnMut(usize, [Option<Cells>; N]) -> Result<()>,
+) -> Result<()> {
+    let damaged = |what: String| {
+        let location = file.display().to_string();
+        Error::input(location, what.replace('\n', " "), "an intact Parquet table")
+    };
+    let broken = |e: PolarsError| damaged(e.to_string());
+    let open = || std::fs::File::open(file).map_err(|e| Error::io("read", file, e));
+    let read = || {
+        let mut reader = ParquetReader::new(open()?);
+        let schema = reader.schema().map_err(broken)?;
+        let header: Vec<String> = schema.iter_names().map(ToString::to_string).collect();
+        let wanted = choose(&header)?;
+        let total = reader.num_rows().map_err(broken)?;
+        for start in (0..total).step_by(rows.max(1)) {
+            let mut columns = [const { None }; N];
+            let length = rows.min(total - start);
+            for (slot, at) in columns.iter_mut().zip(wanted) {
+                let Some(at) = at else { continue };
+                let reader = ParquetReader::new(open()?).with_slice(Some((start, length)));
+                let frame = reader.with_projection(Some(vec![at])).finish();
+                let frame = frame.map_err(broken)?;
+                let cells = frame.columns().first().map_or(Ok(Vec::new()), text);
+                let cells = cells.map_err(broken)?;
+                if cells.len() != length {
+                    let what = format!("a column of {} rows where {length} stand", cells.len());
+                    return Err(damaged(what));
+                }
+                *slot = Some(cells);
+            }
+            each(start, columns)?;
+        }
+        Ok(())
+    };
+    // polars panics on some damaged files instead of returning an error.
+    guard("reading a table", read).map_err(|e| match e {
+        Error::Internal { message, .. } => damaged(message),
+        other => other,
+    })
+}
+
 /// A table whose columns can be read one by one.
 enum Table<'a> {
     Csv(DataFrame),

@@ -8,19 +8,21 @@
 //!
 //! | metrics | reference |
 //! |---|---|
-//! | [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`], [`BrierScore`], ranking | scikit-learn 1.9.1 |
+//! | [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`], [`BrierScore`], ranking, regression | scikit-learn 1.9.1 |
 //! | [`CalibrationBins`], [`Perplexity`], [`squad_v1`] | torchmetrics 1.9.0 |
 //! | [`pearsonr`], [`spearmanr`] | SciPy 1.17.1 |
 //! | [`squad_v2`] | transformers 4.57.3, the last release line with `squad_metrics` |
 //! | [`EntityScorer`] | seqeval 1.2.2 |
 //! | [`SegmentationScorer`] | the SIGHAN measures, from their definition |
 //! | [`Bleu`], [`Chrf`] | sacrebleu 2.6.0 |
+//! | [`RelevanceScorer`], [`CatalogueScorer`], [`GroupedAuc`] | RecBole 1.2.1, novelty RecTools 0.19.0 |
 //!
 //! Scores run from 0 to 1, but for SQuAD, BLEU and chrF, which run to 100 as in their references.
 //!
 //! What can be streamed is: [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`],
-//! [`BrierScore`], [`CalibrationBins`], [`Perplexity`], [`EntityScorer`] and
-//! [`SegmentationScorer`] take a batch at a time and keep sums and counts, never means of means.
+//! [`BrierScore`], [`CalibrationBins`], [`Perplexity`], [`EntityScorer`], [`SegmentationScorer`],
+//! [`RelevanceScorer`], [`CatalogueScorer`] and [`GroupedAuc`] take a batch or a user at a time
+//! and keep sums and counts, never means of means.
 //! Rank metrics ([`roc_auc`], [`average_precision`]) need all scores at once.
 //!
 //! Where a reference warns and answers NaN, the answer here is
@@ -56,6 +58,8 @@ mod multilabel;
 mod perplexity;
 mod probability;
 mod ranking;
+mod recommendation;
+mod regression;
 mod report;
 mod sacrebleu;
 mod segmentation;
@@ -84,6 +88,11 @@ pub use ranking::{
     PrPoint, RocPoint, average_precision, average_precision_multilabel, precision_recall_curve,
     roc_auc, roc_auc_ovr, roc_curve,
 };
+pub use recommendation::{
+    CatalogueScorer, CatalogueScores, GroupedAuc, RelevanceScorer, RelevanceScores, Tail,
+    top_k_items,
+};
+pub use regression::{mean_absolute_error, mean_squared_error, root_mean_squared_error};
 pub use report::{ClassificationReport, ReportRow};
 pub use sacrebleu::SACREBLEU_VERSION;
 pub use segmentation::{SegmentationScorer, SegmentationScores};

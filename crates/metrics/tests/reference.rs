@@ -15,7 +15,10 @@ use panoply_metrics::{
 use serde_json::Value;
 
 mod common;
-use common::{AVERAGES, Check, flags, floats, indices};
+#[path = "common/labels.rs"]
+mod labels;
+use common::{Check, floats, indices};
+use labels::{AVERAGES, flags};
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("fixtures/metrics.json")).unwrap()

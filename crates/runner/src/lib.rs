@@ -21,6 +21,8 @@ use panoply_core::{Error, Pipeline, Result};
 pub const PIPELINES: &[&Pipeline] = &[
     #[cfg(feature = "nlp")]
     &panoply_nlp::PIPELINE,
+    #[cfg(feature = "recommendation")]
+    &panoply_recommendation::PIPELINE,
     #[cfg(feature = "vision")]
     &panoply_vision::PIPELINE,
 ];

@@ -3,10 +3,12 @@
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
 //! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text,
-//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions.
+//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions, [`inspect_interactions`] for
+//! interactions of users with items.
 
 mod corpus;
 mod images;
+mod interactions;
 mod labelled;
 mod questions;
 mod segmented;
@@ -14,6 +16,7 @@ mod tagged;
 
 pub use corpus::inspect_corpus;
 pub use images::{Checks, inspect, inspect_with};
+pub use interactions::inspect_interactions;
 pub use labelled::inspect_labelled;
 pub use questions::inspect_questions;
 pub use segmented::inspect_segmented;
@@ -73,6 +76,12 @@ pub enum Kind {
     SizeOutlier,
     /// A file that belongs to no sample.
     UnknownFile,
+    /// Somebody or something that the training part knows nothing of.
+    ColdStart,
+    /// Samples are not in the order of their times.
+    Unordered,
+    /// Values that are all the same.
+    Constant,
 }
 
 impl fmt::Display for Level {
@@ -103,6 +112,9 @@ impl fmt::Display for Kind {
             Self::Imbalance => "imbalance",
             Self::SizeOutlier => "size-outlier",
             Self::UnknownFile => "unknown-file",
+            Self::ColdStart => "cold-start",
+            Self::Unordered => "unordered",
+            Self::Constant => "constant",
         })
     }
 }

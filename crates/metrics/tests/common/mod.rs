@@ -5,15 +5,10 @@
     reason = "`--nocapture` shows how close the values are"
 )]
 
-use panoply_metrics::{Average, MetricError};
+use panoply_metrics::MetricError;
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-6;
-pub(crate) const AVERAGES: [(&str, Average); 3] = [
-    ("micro", Average::Micro),
-    ("macro", Average::Macro),
-    ("weighted", Average::Weighted),
-];
 
 pub(crate) fn cases(fixture: &Value, key: &str) -> Vec<Value> {
     let cases = fixture[key].as_array().unwrap().clone();
@@ -37,10 +32,6 @@ pub(crate) fn indices(value: &Value) -> Vec<usize> {
         .iter()
         .map(|v| v.as_u64().unwrap() as usize)
         .collect()
-}
-
-pub(crate) fn flags(value: &Value) -> Vec<bool> {
-    indices(value).into_iter().map(|v| v != 0).collect()
 }
 
 /// Compares values, and remembers how many there were and how far the furthest was.

@@ -1,0 +1,225 @@
+//! Models made by a recipe: solved at once, or learned step by step.
+
+use super::{protocol::Field, recipe::Recipe, train::card};
+use crate::{
+    models::{
+        ModelConfig, Recommender, als,
+        bpr::{self, Bpr},
+        ease::Ease,
+        item_knn::ItemKnn,
+        pop::Pop,
+    },
+    preprocess::{CollatePairs, Pairs},
+};
+use panoply_core::{
+    Error, ModelCard, Result, RunContext, TrainRequest,
+    fit::{self, Collate, History, Run, Samples, Trainable},
+    report::{DataStage, OBSERVED, Observed, Report, Solved, Trained},
+    seed,
+    weights::Arrays,
+};
+use panoply_datasets::{Interactions, Splits, interactions::Csr};
+
+/// Everything that a model is made of.
+pub(super) struct Job<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) request: &'a TrainRequest,
+    pub(super) context: &'a RunContext,
+    pub(super) run: &'a Run,
+    pub(super) data: &'a Splits<Interactions>,
+    /// The items of each user in the training part, ascending.
+    pub(super) train: Csr,
+    /// The same, the oldest first.
+    pub(super) histories: Csr,
+    /// Stage 1 of the report.
+    pub(super) stage: DataStage,
+}
+
+/// A model, and what is to be said of how it was made.
+pub(super) struct Made {
+    pub(super) model: Box<dyn Recommender>,
+    pub(super) page: Report,
+    pub(super) history: History,
+}
+
+/// What a model that takes no steps leaves for its report.
+struct Solution<M> {
+    model: M,
+    arrays: Arrays,
+    loss: (&'static str, String),
+    solver: &'static str,
+    seed: u64,
+}
+
+impl Job<'_> {
+    /// Makes the model that the recipe names.
+    pub(super) fn make(&self) -> Result<Made> {
+        let num_items = self.data.train.num_items();
+        let shape = [self.data.train.num_users(), num_items];
+        if self.recipe.fit.is_none() && matches!(self.recipe.model, ModelConfig::Bpr(_)) {
+            let what = "null, where this architecture learns step by step";
+            return Err(Error::input(
+                "fit",
+                what,
+                "a training loop, as in the recipe `bpr`",
+            ));
+        }
+        match &self.recipe.model {
+            ModelConfig::Pop => {
+                let model = Pop::fit(&self.train, num_items);
+                let loss = "none: interactions of an item / those of the most popular one";
+                self.solved(Solution {
+                    arrays: model.arrays(),
+                    model,
+                    loss: ("popularity", loss.into()),
+                    solver: "counting",
+                    seed: 0,
+                })
+            }
+            ModelConfig::ItemKnn(config) => {
+                let model = ItemKnn::fit(config, &self.train, num_items)?;
+                let loss =
+                    "none: users of both items / (norm of the one * norm of the other + shrink)";
+                self.solved(Solution {
+                    arrays: model.arrays(),
+                    model,
+                    loss: ("cosine similarity", loss.into()),
+                    solver: "exact search over items with a common user",
+                    seed: 0,
+                })
+            }
+            ModelConfig::Ease(config) => {
+                let model = Ease::fit(config, &self.train, num_items)?;
+                let loss = "||X - XB||^2 + reg_weight ||B||^2, the diagonal of B zero";
+                self.solved(Solution {
+                    arrays: model.arrays(),
+                    model,
+                    loss: ("ridge regression", loss.into()),
+                    solver: "Cholesky factorisation",
+                    seed: 0,
+                })
+            }
+            ModelConfig::Als(config) => {
+                let interrupt = &self.context.interrupt;
+                let model = als::fit(config, &self.train, num_items, interrupt)?;
+                let loss = "sum of c (p - x.y)^2 + regularization (||x||^2 + ||y||^2)";
+                self.solved(Solution {
+                    arrays: model.arrays(),
+                    model,
+                    loss: ("weighted least squares", loss.into()),
+                    solver: "alternating least squares, exact by Cholesky factorisations",
+                    seed: config.seed,
+                })
+            }
+            ModelConfig::Bpr(config) => {
+                let samples = Pairs::new(&self.data.train)?;
+                let observe = |model: &Bpr| {
+                    let batch = samples.first(OBSERVED, &self.context.device);
+                    let mut observed = Observed::default();
+                    let users = bpr::rows(&model.user_embedding, batch.users.clone());
+                    observed.note("user_embedding", users)?;
+                    let items = bpr::rows(&model.item_embedding, batch.positives.clone());
+                    observed.note("item_embedding", items)?;
+                    observed.note("scores", model.forward(batch.users, batch.positives))?;
+                    Ok(observed)
+                };
+                self.learned(
+                    || config.init(shape, &self.context.device),
+                    &samples,
+                    &CollatePairs,
+                    (
+                        "BPR",
+                        "-ln sigmoid(score of a positive - score of a negative), mean over pairs",
+                    ),
+                    observe,
+                    |model| Ok(Box::new(model.factors()?)),
+                )
+            }
+        }
+    }
+
+    fn card(&self, num_params: usize) -> ModelCard {
+        card(
+            self.recipe.model.architecture(),
+            num_params,
+            "unknown",
+            "trained from scratch",
+        )
+    }
+
+    fn solved<M: Recommender + 'static>(&self, solution: Solution<M>) -> Result<Made> {
+        let card = self.card(solution.model.num_params());
+        let page = Solved {
+            recipe: self.recipe,
+            seed: solution.seed,
+            request: self.request,
+            card: &card,
+            arrays: &solution.arrays,
+            data: self.stage.clone(),
+            loss: solution.loss,
+            solver: solution.solver,
+        };
+        Ok(Made {
+            model: Box::new(solution.model),
+            page: page.page(self.context),
+            history: History::default(),
+        })
+    }
+
+    /// Trains what `init` gives; after each epoch the recommender that `recommender` makes of it is scored on the
+    /// validation part.
+    fn learned<M, S, C>(
+        &self,
+        init: impl FnOnce() -> Result<M>,
+        samples: &S,
+        collate: &C,
+        loss: (&'static str, &'static str),
+        observe: impl Fn(&M) -> Result<Observed>,
+        recommender: impl Fn(&M) -> Result<Box<dyn Recommender>>,
+    ) -> Result<Made>
+    where
+        M: Trainable,
+        S: Samples,
+        C: Collate<S::Sample, Batch = M::Batch>,
+    {
+        let config = self.recipe.fit.clone().unwrap_or_default();
+        // The device's generator initialises the weights: the same seed, the same start.
+        self.context.device.seed(seed::derive(&[config.seed]));
+        let field = Field::new(&self.histories, &[], &self.data.valid);
+        let num_users = self.data.train.num_users();
+        let mut validate = |model: &M| {
+            let model = recommender(model)?;
+            let protocol = &self.recipe.protocol;
+            field
+                .score(model.as_ref(), num_users, protocol, self.context, None)?
+                .metrics()
+        };
+        let start = init()?;
+        let fitted = fit::fit(
+            start,
+            &config,
+            samples,
+            collate,
+            &mut validate,
+            self.run,
+            self.context,
+        )?;
+        let model = recommender(&fitted.model)?;
+        let trained = Trained {
+            recipe: self.recipe,
+            fit: &config,
+            request: self.request,
+            fitted: &fitted,
+            card: &self.card(model.num_params()),
+            data: self.stage.clone(),
+            loss: (loss.0, loss.1.into()),
+            num_samples: samples.len(),
+        };
+        let page = trained.page(observe(&fitted.model)?, self.context)?;
+        Ok(Made {
+            model,
+            page,
+            history: fitted.history,
+        })
+    }
+}
