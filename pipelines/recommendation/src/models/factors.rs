@@ -119,7 +119,7 @@ impl Factors {
     }
 
     /// Scalar products of `vectors` (`[rows, dim]`) with the items, `[rows, items]`.
-    fn products(&self, vectors: &[f32]) -> Vec<f32> {
+    pub(super) fn products(&self, vectors: &[f32]) -> Vec<f32> {
         /// Rows of one product: enough to be worth it, few enough to share among threads.
         const ROWS: usize = 32;
         let num_items = self.num_items();

@@ -2,6 +2,7 @@
 
 use super::bundled;
 use crate::models::{ModelConfig, Query, Recommender};
+use burn::tensor::Device;
 use panoply_core::{
     Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, model_folder::write_json,
     weights::Arrays,
@@ -159,7 +160,7 @@ impl Ranker {
         let opened = if model == bundled::BUNDLED {
             bundled::open()?
         } else {
-            Self::from_folder(&ModelFolder::open(Path::new(model))?)?
+            Self::from_folder(&ModelFolder::open(Path::new(model))?, &context.device)?
         };
         Ok(Self { settings, ..opened })
     }
@@ -182,7 +183,7 @@ impl Ranker {
         }
     }
 
-    fn from_folder(folder: &ModelFolder) -> Result<Self> {
+    fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self> {
         let missing = |name: &str| {
             let location = folder.path().display().to_string();
             Error::input(
@@ -218,7 +219,7 @@ impl Ranker {
         let shape = [config.num_users, config.num_items];
         let weights = folder.weights()?;
         let model = guard("loading a recommender", || {
-            config.model.load(shape, &weights)
+            config.model.load(shape, &weights, device)
         })?;
         Ok(Self::new(model, config, Arc::new(ids), histories, card))
     }
