@@ -8,7 +8,7 @@
 //!
 //! | metrics | reference |
 //! |---|---|
-//! | [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`], [`BrierScore`], ranking | scikit-learn 1.9.1 |
+//! | [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`], [`BrierScore`], ranking, regression | scikit-learn 1.9.1 |
 //! | [`CalibrationBins`], [`Perplexity`], [`squad_v1`] | torchmetrics 1.9.0 |
 //! | [`pearsonr`], [`spearmanr`] | SciPy 1.17.1 |
 //! | [`squad_v2`] | transformers 4.57.3, the last release line with `squad_metrics` |
@@ -59,6 +59,7 @@ mod perplexity;
 mod probability;
 mod ranking;
 mod recommendation;
+mod regression;
 mod report;
 mod sacrebleu;
 mod segmentation;
@@ -91,6 +92,7 @@ pub use recommendation::{
     CatalogueScorer, CatalogueScores, GroupedAuc, RelevanceScorer, RelevanceScores, Tail,
     top_k_items,
 };
+pub use regression::{mean_absolute_error, mean_squared_error, root_mean_squared_error};
 pub use report::{ClassificationReport, ReportRow};
 pub use sacrebleu::SACREBLEU_VERSION;
 pub use segmentation::{SegmentationScorer, SegmentationScores};

@@ -9,13 +9,13 @@ use super::factors::{Factors, FoldIn};
 use crate::preprocess::PairBatch;
 use burn::{
     module::Module,
-    nn::Embedding,
+    nn::{Embedding, EmbeddingConfig, Initializer},
     tensor::{Device, Int, Tensor, activation::log_sigmoid},
 };
 use panoply_core::{
     Error, Result,
     fit::{StepOutput, Trainable},
-    host, nn,
+    host,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,9 @@ impl BprConfig {
 /// A table whose values are normal with the variance 2 / (rows + features): `torch.nn.init.xavier_normal_`.
 pub fn xavier_normal(rows: usize, features: usize, device: &Device) -> Embedding {
     let std = (2.0 / (rows + features) as f64).sqrt();
-    nn::init::embedding(rows, features, std, device)
+    let initializer = Initializer::Normal { mean: 0.0, std };
+    let config = EmbeddingConfig::new(rows, features).with_initializer(initializer);
+    config.init(device)
 }
 
 /// Vectors of users and items.

@@ -8,6 +8,10 @@
 //! A new user is a node that the trained graph does not know: its vector is what the layers would bring to it from its
 //! items, its own start being zero.
 
+mod graph;
+
+pub use graph::Graph;
+
 use super::{
     Query, Recommender,
     bpr::{FOLD_IN, bpr_loss, rows, scalar_products},
@@ -26,8 +30,6 @@ use panoply_core::{
     host,
     weights::Arrays,
 };
-use panoply_datasets::interactions::Csr;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::{path::Path, sync::Arc};
 
@@ -87,107 +89,6 @@ fn xavier_uniform(rows: usize, features: usize, device: &Device) -> Embedding {
     EmbeddingConfig::new(rows, features)
         .with_initializer(Initializer::Uniform { min: -max, max })
         .init(device)
-}
-
-/// Who has what, both ways: the graph that vectors spread along.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Graph {
-    /// The items of each user.
-    items_of: Csr,
-    /// The users of each item.
-    users_of: Csr,
-    /// 1 / √degree of each user; of one without items as if it had one.
-    user_norms: Vec<f32>,
-    /// The same of each item.
-    item_norms: Vec<f32>,
-}
-
-impl Graph {
-    /// The graph of `train`, a row a user, each item once.
-    pub fn new(train: &Csr, num_items: usize) -> Self {
-        let norms = |side: &Csr| {
-            let norm = |row: &[u32]| 1.0 / (row.len().max(1) as f32).sqrt();
-            side.rows().map(norm).collect()
-        };
-        let (items_of, users_of) = (train.clone(), train.transposed(num_items));
-        Self {
-            user_norms: norms(&items_of),
-            item_norms: norms(&users_of),
-            items_of,
-            users_of,
-        }
-    }
-
-    /// Number of users.
-    pub fn num_users(&self) -> usize {
-        self.items_of.num_rows()
-    }
-
-    /// Number of items.
-    pub fn num_items(&self) -> usize {
-        self.users_of.num_rows()
-    }
-
-    /// What one layer makes of `vectors`, `[users + items, dim]`. Each row is summed in one order, whatever thread it
-    /// falls to.
-    fn layer(&self, vectors: &[f32], dim: usize) -> Vec<f32> {
-        let mut out = vec![0.0; vectors.len()];
-        let split = self.num_users() * dim;
-        let (of_users, of_items) = vectors.split_at(split);
-        let (to_users, to_items) = out.split_at_mut(split);
-        spread(
-            (of_items, &self.item_norms),
-            &self.items_of,
-            &self.user_norms,
-            to_users,
-            dim,
-        );
-        spread(
-            (of_users, &self.user_norms),
-            &self.users_of,
-            &self.item_norms,
-            to_items,
-            dim,
-        );
-        out
-    }
-
-    /// The mean of `vectors` and of what each of `n_layers` layers makes of the one before, `[users + items, dim]`. A
-    /// symmetric linear map.
-    pub fn propagate(&self, vectors: &[f32], dim: usize, n_layers: usize) -> Vec<f32> {
-        let mut sum = vectors.to_vec();
-        let mut last = vectors.to_vec();
-        for _ in 0..n_layers {
-            last = self.layer(&last, dim);
-            sum.par_iter_mut()
-                .zip(&last)
-                .for_each(|(sum, last)| *sum += last);
-        }
-        let share = 1.0 / (n_layers + 1) as f32;
-        sum.par_iter_mut().for_each(|sum| *sum *= share);
-        sum
-    }
-}
-
-/// Adds to each row of `to` its neighbours' vectors, each times both norms.
-fn spread(
-    (from, from_norms): (&[f32], &[f32]),
-    neighbours: &Csr,
-    norms: &[f32],
-    to: &mut [f32],
-    dim: usize,
-) {
-    to.par_chunks_mut(dim).enumerate().for_each(|(row, sum)| {
-        for &other in neighbours.row(row) {
-            let other = other as usize;
-            let norm = from_norms[other];
-            let vector = &from[other * dim..(other + 1) * dim];
-            sum.iter_mut()
-                .zip(vector)
-                .for_each(|(sum, value)| *sum += norm * value);
-        }
-        sum.iter_mut().for_each(|sum| *sum *= norms[row]);
-    });
 }
 
 /// Vectors of users and items, and the graph between them.
@@ -343,7 +244,7 @@ impl LightGcnRecommender {
             // The mean over the layers before the last is n / (n + 1) of what reaches a user in the mean.
             let before = graph.propagate(&start, dim, n_layers - 1);
             let share = n_layers as f32 / (n_layers + 1) as f32;
-            let vectors = before[split..].chunks(dim).zip(&graph.item_norms);
+            let vectors = before[split..].chunks(dim).zip(graph.item_norms());
             for (out, (vector, norm)) in brought.chunks_mut(dim).zip(vectors) {
                 out.iter_mut()
                     .zip(vector)
@@ -375,15 +276,12 @@ impl LightGcnRecommender {
         let degrees: Vec<i64> = arrays.take_shaped(Self::DEGREES, [num_users])?;
         let (_, neighbours) = arrays.take::<i64, 1>(Self::NEIGHBOURS)?;
         arrays.finish()?;
-        let train = rows_of(&degrees, &neighbours, num_items).ok_or_else(|| {
+        let graph = Graph::from_lists(&degrees, &neighbours, num_items).ok_or_else(|| {
             let expected = format!("as many items as the degrees say, each below {num_items}");
-            Error::input(
-                path.display().to_string(),
-                "a graph that does not fit",
-                expected,
-            )
+            let location = path.display().to_string();
+            Error::input(location, "a graph that does not fit", expected)
         })?;
-        let mut model = config.init(Arc::new(Graph::new(&train, num_items)), device)?;
+        let mut model = config.init(Arc::new(graph), device)?;
         let table = |values, rows| Tensor::from_data(TensorData::new(values, [rows, dim]), device);
         model.user_embedding.weight = Param::from_tensor(table(users, num_users));
         model.item_embedding.weight = Param::from_tensor(table(items, num_items));
@@ -405,23 +303,6 @@ impl LightGcnRecommender {
         }
         Ok(vector)
     }
-}
-
-/// Rows of `degrees` items each, if that is what they are.
-fn rows_of(degrees: &[i64], items: &[i64], num_items: usize) -> Option<Csr> {
-    let mut left = items;
-    let mut rows = Vec::with_capacity(degrees.len());
-    for &degree in degrees {
-        let (row, rest) = left.split_at_checked(usize::try_from(degree).ok()?)?;
-        let item = |&item: &i64| {
-            u32::try_from(item)
-                .ok()
-                .filter(|&i| (i as usize) < num_items)
-        };
-        rows.push(row.iter().map(item).collect::<Option<Vec<u32>>>()?);
-        left = rest;
-    }
-    left.is_empty().then(|| Csr::from_rows(rows))
 }
 
 impl Recommender for LightGcnRecommender {
@@ -464,19 +345,9 @@ impl Recommender for LightGcnRecommender {
             (Self::USERS, &model.user_embedding),
             (Self::ITEMS, &model.item_embedding),
         ] {
-            arrays.put(
-                name,
-                table.weight.dims(),
-                host::to_vec(table.weight.val())?,
-            );
+            arrays.put(name, table.weight.dims(), host::to_vec(table.weight.val())?);
         }
-        let degrees: Vec<i64> = graph.items_of.rows().map(|row| row.len() as i64).collect();
-        let items: Vec<i64> = graph
-            .items_of
-            .indices()
-            .iter()
-            .map(|&i| i64::from(i))
-            .collect();
+        let [degrees, items] = graph.lists();
         arrays.put(Self::DEGREES, [degrees.len()], degrees);
         arrays.put(Self::NEIGHBOURS, [items.len()], items);
         arrays.save(path)
@@ -487,59 +358,13 @@ impl Recommender for LightGcnRecommender {
 mod tests {
     use super::*;
     use crate::preprocess::Pair;
-    use panoply_core::seed;
+    use panoply_datasets::interactions::Csr;
 
     fn graph() -> Arc<Graph> {
         Arc::new(Graph::new(
             &Csr::from_rows([vec![0, 1], vec![1], vec![1, 2]]),
             4,
         ))
-    }
-
-    #[test]
-    fn a_layer_by_hand() {
-        let graph = graph();
-        // Users 0..3, items 3..7; degrees 2, 1, 2 and 1, 3, 1, 0.
-        let vectors = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
-        let out = graph.layer(&vectors, 1);
-        let (a, b) = (2.0_f32.sqrt().recip(), 6.0_f32.sqrt().recip());
-        let c = 3.0_f32.sqrt().recip();
-        let expected = [
-            8.0 * a + 16.0 * b,
-            16.0 * c,
-            16.0 * b + 32.0 * a,
-            a,
-            b + 2.0 * c + 4.0 * b,
-            4.0 * a,
-            0.0,
-        ];
-        assert!(
-            out.iter().zip(&expected).all(|(x, y)| (x - y).abs() < 1e-5),
-            "{out:?}"
-        );
-        let mean = graph.propagate(&vectors, 1, 1);
-        assert!((mean[1] - f32::midpoint(2.0, 16.0 * c)).abs() < 1e-5);
-        assert_eq!(graph.propagate(&vectors, 1, 0), vectors);
-    }
-
-    #[test]
-    fn spreading_does_not_depend_on_the_number_of_threads() {
-        let rows = (0..50_u64).map(|row| {
-            let item = |at| (seed::derive(&[row, at]) % 40) as u32;
-            (0..row % 7).map(item).collect::<Vec<u32>>()
-        });
-        let graph = Graph::new(&Csr::from_rows(rows).sorted(), 40);
-        let vectors: Vec<f32> = (0..90 * 8)
-            .map(|i| (seed::derive(&[i]) as f32).sin())
-            .collect();
-        let with = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| graph.propagate(&vectors, 8, 3))
-        };
-        assert_eq!(with(1), with(3));
     }
 
     /// The gradient that is led on by hand equals differences of the loss.
@@ -651,7 +476,6 @@ mod tests {
         let again = LightGcnRecommender::load(&config, [3, 4], &path, &device).unwrap();
         assert_eq!(again.scores(&queries).unwrap(), scores);
         assert!(LightGcnRecommender::load(&config, [2, 4], &path, &device).is_err());
-        assert!(rows_of(&[2, 1], &[0, 1], 4).is_none() && rows_of(&[1], &[4], 4).is_none());
         assert!(
             recommender
                 .scores(&[Query {

@@ -4,6 +4,7 @@
 //! optimiser and are plain arrays; the others are networks whose trained weights a recommender holds.
 
 pub mod als;
+pub mod biased_mf;
 pub mod bpr;
 pub mod ease;
 pub mod factors;

@@ -1,8 +1,14 @@
 //! One folder a task.
 
+mod ids;
 pub mod rank;
+pub mod rate;
+mod rows;
+pub mod similar;
+
+pub use rows::Id;
 
 use panoply_core::Task;
 
 /// Every task of this pipeline, in the order in which they are listed.
-pub const ALL: &[&dyn Task] = &[&rank::Rank];
+pub const ALL: &[&dyn Task] = &[&rank::Rank, &rate::Rate, &similar::Similar];

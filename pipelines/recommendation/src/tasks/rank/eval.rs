@@ -2,8 +2,9 @@
 
 use super::{
     protocol::{Field, Protocol, Scores},
-    ranker::{Id, Ranker, Settings},
+    ranker::{Ranker, Settings},
 };
+use crate::tasks::rows::Id;
 use panoply_core::{Error, Evaluation, Result, RunContext, predictions::read_predictions};
 use panoply_datasets::{
     InteractionOptions, Interactions, SplitConfig, interactions::Csr, open_interaction_splits,

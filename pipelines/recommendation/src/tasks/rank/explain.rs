@@ -1,7 +1,7 @@
 //! Why an item was recommended: what its score would be without each of the user's items.
 
 use super::ranker::{RankRequest, Ranker};
-use crate::models::Query;
+use crate::{models::Query, tasks::rows};
 use panoply_core::{Error, ExplainRequest, Output, Result};
 use panoply_metrics::top_k_items;
 use serde_json::json;
@@ -26,7 +26,7 @@ pub(super) fn explain(ranker: &Ranker, request: &ExplainRequest) -> Result<Outpu
             METHODS.iter().copied(),
         ));
     }
-    let asked: RankRequest = super::parse(&request.input)?;
+    let asked: RankRequest = rows::parse(&request.input, super::FIELDS)?;
     let prepared = ranker.prepare(&asked, &request.input.name)?;
     let target = match request.target {
         Some(target) if target >= ranker.config.num_items => {

@@ -21,14 +21,15 @@ mod train;
 
 pub use bundled::BUNDLED;
 pub use protocol::Protocol;
-pub use ranker::{Id, Prepared, RankConfig, RankRequest, Ranker, Ranking, ScoredItem, Settings};
+pub use ranker::{Prepared, RankConfig, RankRequest, Ranker, Ranking, ScoredItem, Settings};
 pub use recipe::{DataConfig, RECIPES, Recipe, recbole_fit};
-pub(crate) use train::{inspect, splits};
+pub(crate) use train::{PARTS, inspect, splits};
 
+use crate::tasks::rows;
 use panoply_core::{
-    DataCheck, Error, Evaluation, ExplainRequest, Input, InputKind, ModelCard, Output, Payload,
-    PredictOptions, Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome,
-    TrainRequest, answer_batch,
+    DataCheck, Evaluation, ExplainRequest, Input, InputKind, ModelCard, Output, PredictOptions,
+    Predictor, RecipeInfo, Result, RunContext, Session, Task, TrainOutcome, TrainRequest,
+    answer_batch,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -54,12 +55,12 @@ impl Task for Rank {
     }
 
     fn examples(&self) -> Vec<Input> {
-        let rows = [
+        let examples = [
             json!({ "user": "u1" }),
             json!({ "user": "u2", "k": 5, "exclude": ["i1", "i2"] }),
             json!({ "history": ["i3", "i8", "i13"] }),
         ];
-        examples(rows)
+        rows::examples(examples)
     }
 
     fn settings(&self) -> Value {
@@ -111,34 +112,8 @@ impl Task for Rank {
     }
 }
 
-/// Rows as inputs.
-pub(crate) fn examples(rows: impl IntoIterator<Item = Value>) -> Vec<Input> {
-    let example = |(number, row): (usize, Value)| Input {
-        name: format!("example {number}"),
-        payload: Payload::Row(row),
-    };
-    (1..).zip(rows).map(example).collect()
-}
-
-/// A row as the type that a task reads.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(input: &Input) -> Result<T> {
-    let wrong = |what: String| {
-        Error::input(
-            &input.name,
-            what,
-            "a JSON object with the fields that `README.md` lists",
-        )
-    };
-    let Payload::Row(Value::Object(fields)) = &input.payload else {
-        return Err(wrong("no JSON object".into()));
-    };
-    // Of a table, an empty cell is nothing at all.
-    let given = fields.iter().filter(|(_, value)| !value.is_null());
-    let given: serde_json::Map<String, Value> = given
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    serde_json::from_value(Value::Object(given)).map_err(|e| wrong(e.to_string()))
-}
+/// What a row may hold.
+const FIELDS: &str = "{\"user\": id} or {\"history\": [id, …]}, and k, exclude, only as you like";
 
 /// A loaded ranker behind the task's edge.
 struct RankSession(Ranker);
@@ -154,7 +129,7 @@ impl Session for RankSession {
             answers.extend(answer_batch(
                 "ranking",
                 chunk,
-                |input| self.0.prepare(&parse(input)?, &input.name),
+                |input| self.0.prepare(&rows::parse(input, FIELDS)?, &input.name),
                 |requests| self.0.postprocess(self.0.forward(requests.to_vec())?),
                 |_, _, ranking| Ok(output(ranking, options)),
             ));

@@ -1,26 +1,26 @@
 //! A recommender with everything that goes with it: ids, histories, the columns of its data.
 
-use super::bundled;
-use crate::models::{ModelConfig, Query, Recommender};
+use super::{
+    bundled,
+    protocol::{mask, metric_error},
+};
+use crate::{
+    models::{ModelConfig, Query, Recommender},
+    tasks::{ids, rows::Id},
+};
 use burn::tensor::Device;
 use panoply_core::{
-    Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, model_folder::write_json,
-    weights::Arrays,
+    Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, weights::Arrays,
 };
 use panoply_datasets::{
     InteractionOptions,
-    interactions::{Csr, IdMap, Ids},
+    interactions::{Csr, Ids},
 };
 use panoply_metrics::top_k_items;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use super::protocol::{mask, metric_error};
-
-/// Files of the model folder beside the usual ones.
-const USERS: &str = "users.json";
-const ITEMS: &str = "items.json";
+/// File of the model folder beside the usual ones.
 const HISTORIES: &str = "histories.safetensors";
 /// Longest list that can be asked for.
 const MAX_K: usize = 10_000;
@@ -66,21 +66,6 @@ impl Default for Settings {
             sampled_negatives: None,
             seed: 0,
             auc: false,
-        }
-    }
-}
-
-/// An id, written as a text or as a number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Id(pub String);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        match Value::deserialize(input)? {
-            Value::String(text) if !text.is_empty() => Ok(Self(text)),
-            Value::Number(number) => Ok(Self(number.to_string())),
-            other => Err(D::Error::custom(format!("{other} is no id"))),
         }
     }
 }
@@ -184,39 +169,11 @@ impl Ranker {
     }
 
     fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self> {
-        let missing = |name: &str| {
-            let location = folder.path().display().to_string();
-            Error::input(
-                location,
-                format!("no {name} in it"),
-                "a folder that `train` made",
-            )
-        };
-        let need = |name: &str| folder.read_json(name)?.ok_or_else(|| missing(name));
-        let config: RankConfig = folder
-            .read_json(ModelFolder::CONFIG)?
-            .ok_or_else(|| missing(ModelFolder::CONFIG))?;
-        let card = folder.card()?.ok_or_else(|| missing(ModelFolder::CARD))?;
-        let names = |name: &str, count: usize| {
-            let names: Vec<String> = need(name)?;
-            let ids: IdMap = names.iter().collect();
-            if ids.len() == count && names.len() == count {
-                return Ok(ids);
-            }
-            let location = folder.file(name).display().to_string();
-            let what = format!("{} names, {} of them different", names.len(), ids.len());
-            Err(Error::input(
-                location,
-                what,
-                format!("{count} different names"),
-            ))
-        };
-        let ids = Ids {
-            users: names(USERS, config.num_users)?,
-            items: names(ITEMS, config.num_items)?,
-        };
-        let histories = read_histories(&folder.file(HISTORIES), &config)?;
+        let config: RankConfig = ids::need(folder, ModelFolder::CONFIG)?;
+        let card = ids::need(folder, ModelFolder::CARD)?;
         let shape = [config.num_users, config.num_items];
+        let ids = ids::read(folder, shape)?;
+        let histories = read_histories(&folder.file(HISTORIES), &config)?;
         let weights = folder.weights()?;
         let model = guard("loading a recommender", || {
             config.model.load(shape, &weights, device)
@@ -239,9 +196,7 @@ impl Ranker {
         arrays.put("counts", [counts.len()], counts);
         arrays.put("items", [items.len()], items);
         arrays.save(&folder.file(HISTORIES))?;
-        let names = |ids: &IdMap| ids.names().map(String::from).collect::<Vec<_>>();
-        write_json(&folder.file(USERS), &names(&self.ids.users))?;
-        write_json(&folder.file(ITEMS), &names(&self.ids.items))?;
+        ids::write(&folder, &self.ids)?;
         folder.write_json(ModelFolder::CONFIG, &self.config)?;
         folder.write_json(ModelFolder::CARD, &self.card)?;
         Ok(folder)
@@ -255,6 +210,14 @@ impl Ranker {
     /// The ids of users and items.
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// How near each item is to `item`, as the model has it: `[items]`.
+    ///
+    /// # Errors
+    /// An index that the model does not have.
+    pub fn similarities(&self, item: u32) -> Result<Vec<f32>> {
+        self.model.similarities(item)
     }
 
     /// The settings that it was opened with.

@@ -19,7 +19,7 @@ use panoply_datasets::{
 use std::{path::Path, sync::Arc, time::Instant};
 
 /// Folder of the run with the parts of the data, for other programs.
-const PARTS: &str = "split";
+pub(crate) const PARTS: &str = "split";
 
 /// The parts of a recipe's data: of the bundled interactions, or of what `--data` names.
 pub(crate) fn splits(config: &DataConfig, data: Option<&Path>) -> Result<Splits<Interactions>> {
