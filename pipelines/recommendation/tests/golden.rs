@@ -34,7 +34,7 @@ use std::{
     sync::Arc,
 };
 
-const TOLERANCE: f64 = 1e-4;
+const TOLERANCE: f64 = 1e-5;
 const SHAPE: [usize; 2] = [5, 7];
 
 fn fixture(name: &str) -> PathBuf {
