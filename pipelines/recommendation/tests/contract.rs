@@ -56,3 +56,35 @@ fn the_models_that_solve_keep_the_contract() {
         check_task(PIPELINE.task("rank").unwrap(), &options).finish();
     }
 }
+
+#[test]
+fn the_networks_keep_the_contract() {
+    for (architecture, edits) in [
+        (
+            "neu-mf",
+            vec![
+                "model.mf_embedding_size=8",
+                "model.mlp_embedding_size=8",
+                "model.mlp_hidden_size=[8]",
+            ],
+        ),
+        ("light-gcn", vec!["model.embedding_size=8"]),
+        (
+            "sas-rec",
+            vec![
+                "model.hidden_size=8",
+                "model.inner_size=16",
+                "model.max_seq_length=10",
+            ],
+        ),
+    ] {
+        let mut sets = vec!["data.bundled=true", "fit.epochs=4", "fit.batch_size=64"];
+        sets.extend(edits);
+        let options = ContractOptions {
+            recipe: Some(architecture.into()),
+            sets: sets.into_iter().map(String::from).collect(),
+            ..ContractOptions::default()
+        };
+        check_task(PIPELINE.task("rank").unwrap(), &options).finish();
+    }
+}

@@ -119,7 +119,7 @@ impl Factors {
     ///
     /// Each is summed in one order, however many there are: a list is the same alone and in a batch, which a matrix
     /// product does not promise.
-    fn products(&self, vectors: &[f32]) -> Vec<f32> {
+    pub(super) fn products(&self, vectors: &[f32]) -> Vec<f32> {
         let num_items = self.num_items();
         let mut scores = vec![0.0; vectors.len() / self.dim * num_items];
         let rows = scores.par_chunks_mut(num_items.max(1));

@@ -9,9 +9,13 @@ pub mod bpr;
 pub mod ease;
 pub mod factors;
 pub mod item_knn;
+pub mod light_gcn;
+pub mod neu_mf;
 pub mod pop;
+pub mod sas_rec;
 
-use panoply_core::{Result, weights::Arrays};
+use burn::tensor::{Device, Tensor};
+use panoply_core::{Error, Result, host, weights::Arrays};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -31,6 +35,21 @@ impl<'h> Query<'h> {
         Self {
             user: None,
             history,
+        }
+    }
+
+    /// The user, for a model that scores for those of its training alone.
+    fn known_user(&self, architecture: &str, num_users: usize) -> Result<u32> {
+        match self.user {
+            Some(user) if (user as usize) < num_users => Ok(user),
+            Some(user) => {
+                let expected = format!("an index below {num_users}");
+                Err(Error::input("user", user.to_string(), expected))
+            }
+            None => {
+                let what = format!("not among those that this {architecture} was trained on");
+                Err(Error::input("user", what, "a user of the training data"))
+            }
         }
     }
 }
@@ -82,11 +101,26 @@ pub enum ModelConfig {
     Als(als::AlsConfig),
     /// [`bpr`].
     Bpr(bpr::BprConfig),
+    /// [`neu_mf`].
+    NeuMf(neu_mf::NeuMfConfig),
+    /// [`light_gcn`].
+    LightGcn(light_gcn::LightGcnConfig),
+    /// [`sas_rec`].
+    SasRec(sas_rec::SasRecConfig),
 }
 
 impl ModelConfig {
     /// Names of all architectures, as `architecture` spells them.
-    pub const ARCHITECTURES: [&str; 5] = ["pop", "item-knn", "ease", "als", "bpr"];
+    pub const ARCHITECTURES: [&str; 8] = [
+        "pop",
+        "item-knn",
+        "ease",
+        "als",
+        "bpr",
+        "neu-mf",
+        "light-gcn",
+        "sas-rec",
+    ];
 
     /// The name of this one.
     pub fn architecture(&self) -> &'static str {
@@ -96,11 +130,22 @@ impl ModelConfig {
             Self::Ease(_) => Self::ARCHITECTURES[2],
             Self::Als(_) => Self::ARCHITECTURES[3],
             Self::Bpr(_) => Self::ARCHITECTURES[4],
+            Self::NeuMf(_) => Self::ARCHITECTURES[5],
+            Self::LightGcn(_) => Self::ARCHITECTURES[6],
+            Self::SasRec(_) => Self::ARCHITECTURES[7],
+        }
+    }
+
+    /// Whether it learns step by step, and so needs a training loop.
+    pub fn is_learned(&self) -> bool {
+        match self {
+            Self::Pop | Self::ItemKnn(_) | Self::Ease(_) | Self::Als(_) => false,
+            Self::Bpr(_) | Self::NeuMf(_) | Self::LightGcn(_) | Self::SasRec(_) => true,
         }
     }
 
     /// A trained model of this architecture over `num_users` users and `num_items` items, out of the file
-    /// that [`Recommender::save`] wrote.
+    /// that [`Recommender::save`] wrote; networks on `device`.
     ///
     /// # Errors
     /// Weights that do not fit.
@@ -108,7 +153,9 @@ impl ModelConfig {
         &self,
         [num_users, num_items]: [usize; 2],
         weights: &Path,
+        device: &Device,
     ) -> Result<Box<dyn Recommender>> {
+        let shape = [num_users, num_items];
         let arrays = || Arrays::load(weights);
         Ok(match self {
             Self::Pop => Box::new(pop::Pop::from_arrays(arrays()?, num_items)?),
@@ -127,8 +174,26 @@ impl ModelConfig {
                     bpr::FOLD_IN,
                 )?)
             }
+            Self::NeuMf(config) => Box::new(neu_mf::NeuMfRecommender::load(
+                config, shape, weights, device,
+            )?),
+            Self::LightGcn(config) => Box::new(light_gcn::LightGcnRecommender::load(
+                config, shape, weights, device,
+            )?),
+            Self::SasRec(config) => Box::new(sas_rec::SasRecRecommender::load(
+                config, num_items, weights, device,
+            )?),
         })
     }
+}
+
+/// The cosine of each row of `vectors` (`[items, features]`) with that of `item`; 0 where one has no length.
+fn cosines(vectors: Tensor<2>, item: u32) -> Result<Vec<f32>> {
+    let norms = vectors.clone().square().sum_dim(1).sqrt(); // [I, 1]
+    let none = norms.clone().equal_elem(0.0);
+    let vectors = vectors / norms.mask_fill(none, 1.0);
+    let own = vectors.clone().narrow(0, item as usize, 1);
+    host::to_vec((vectors * own).sum_dim(1))
 }
 
 /// Refuses an index beyond the items of a model.
@@ -137,11 +202,7 @@ pub(crate) fn check_items(items: &[u32], num_items: usize) -> Result<()> {
         None => Ok(()),
         Some(item) => {
             let expected = format!("an index below {num_items}");
-            Err(panoply_core::Error::input(
-                "item",
-                item.to_string(),
-                expected,
-            ))
+            Err(Error::input("item", item.to_string(), expected))
         }
     }
 }

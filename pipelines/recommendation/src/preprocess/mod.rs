@@ -1,5 +1,7 @@
 //! Interactions as training samples: a user, an item that the user has, and one that the user has not.
 
+pub mod sequences;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use panoply_core::{
     Error, Result,

@@ -1,20 +1,11 @@
 //! Models made by a recipe: solved at once, or learned step by step.
 
-use super::{protocol::Field, recipe::Recipe, train::card};
-use crate::{
-    models::{
-        ModelConfig, Recommender, als,
-        bpr::{self, Bpr},
-        ease::Ease,
-        item_knn::ItemKnn,
-        pop::Pop,
-    },
-    preprocess::{CollatePairs, Pairs},
-};
+use super::{networks, protocol::Field, recipe::Recipe, train::card};
+use crate::models::{ModelConfig, Recommender, als, ease::Ease, item_knn::ItemKnn, pop::Pop};
 use panoply_core::{
     Error, ModelCard, Result, RunContext, TrainRequest,
     fit::{self, Collate, History, Run, Samples, Trainable},
-    report::{DataStage, OBSERVED, Observed, Report, Solved, Trained},
+    report::{DataStage, Observed, Report, Solved, Trained},
     seed,
     weights::Arrays,
 };
@@ -55,14 +46,10 @@ impl Job<'_> {
     /// Makes the model that the recipe names.
     pub(super) fn make(&self) -> Result<Made> {
         let num_items = self.data.train.num_items();
-        let shape = [self.data.train.num_users(), num_items];
-        if self.recipe.fit.is_none() && matches!(self.recipe.model, ModelConfig::Bpr(_)) {
+        if self.recipe.fit.is_none() && self.recipe.model.is_learned() {
             let what = "null, where this architecture learns step by step";
-            return Err(Error::input(
-                "fit",
-                what,
-                "a training loop, as in the recipe `bpr`",
-            ));
+            let expected = "a training loop, as in the recipe of its name";
+            return Err(Error::input("fit", what, expected));
         }
         match &self.recipe.model {
             ModelConfig::Pop => {
@@ -111,31 +98,16 @@ impl Job<'_> {
                     seed: config.seed,
                 })
             }
-            ModelConfig::Bpr(config) => {
-                let samples = Pairs::new(&self.data.train)?;
-                let observe = |model: &Bpr| {
-                    let batch = samples.first(OBSERVED, &self.context.device);
-                    let mut observed = Observed::default();
-                    let users = bpr::rows(&model.user_embedding, batch.users.clone());
-                    observed.note("user_embedding", users)?;
-                    let items = bpr::rows(&model.item_embedding, batch.positives.clone());
-                    observed.note("item_embedding", items)?;
-                    observed.note("scores", model.forward(batch.users, batch.positives))?;
-                    Ok(observed)
-                };
-                self.learned(
-                    || config.init(shape, &self.context.device),
-                    &samples,
-                    &CollatePairs,
-                    (
-                        "BPR",
-                        "-ln sigmoid(score of a positive - score of a negative), mean over pairs",
-                    ),
-                    observe,
-                    |model| Ok(Box::new(model.factors()?)),
-                )
-            }
+            ModelConfig::Bpr(config) => networks::bpr(self, config),
+            ModelConfig::NeuMf(config) => networks::neu_mf(self, config),
+            ModelConfig::LightGcn(config) => networks::light_gcn(self, config),
+            ModelConfig::SasRec(config) => networks::sas_rec(self, config),
         }
+    }
+
+    /// Number of users and of items.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        [self.data.train.num_users(), self.data.train.num_items()]
     }
 
     fn card(&self, num_params: usize) -> ModelCard {
@@ -168,7 +140,7 @@ impl Job<'_> {
 
     /// Trains what `init` gives; after each epoch the recommender that `recommender` makes of it is scored on the
     /// validation part.
-    fn learned<M, S, C>(
+    pub(super) fn learned<M, S, C>(
         &self,
         init: impl FnOnce() -> Result<M>,
         samples: &S,

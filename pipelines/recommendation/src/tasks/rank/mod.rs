@@ -13,6 +13,7 @@ mod bundled;
 mod eval;
 mod explain;
 mod learn;
+mod networks;
 mod protocol;
 mod ranker;
 mod recipe;

@@ -8,6 +8,7 @@ use crate::{
     models::{ModelConfig, Query, Recommender},
     tasks::{ids, rows::Id},
 };
+use burn::tensor::Device;
 use panoply_core::{
     Error, ModelCard, ModelFolder, Predictor, Result, RunContext, guard, weights::Arrays,
 };
@@ -144,7 +145,7 @@ impl Ranker {
         let opened = if model == bundled::BUNDLED {
             bundled::open()?
         } else {
-            Self::from_folder(&ModelFolder::open(Path::new(model))?)?
+            Self::from_folder(&ModelFolder::open(Path::new(model))?, &context.device)?
         };
         Ok(Self { settings, ..opened })
     }
@@ -167,7 +168,7 @@ impl Ranker {
         }
     }
 
-    fn from_folder(folder: &ModelFolder) -> Result<Self> {
+    fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self> {
         let config: RankConfig = ids::need(folder, ModelFolder::CONFIG)?;
         let card = ids::need(folder, ModelFolder::CARD)?;
         let shape = [config.num_users, config.num_items];
@@ -175,7 +176,7 @@ impl Ranker {
         let histories = read_histories(&folder.file(HISTORIES), &config)?;
         let weights = folder.weights()?;
         let model = guard("loading a recommender", || {
-            config.model.load(shape, &weights)
+            config.model.load(shape, &weights, device)
         })?;
         Ok(Self::new(model, config, Arc::new(ids), histories, card))
     }

@@ -3,6 +3,7 @@
 use super::protocol::Protocol;
 use crate::models::{
     ModelConfig, als::AlsConfig, bpr::BprConfig, ease::EaseConfig, item_knn::ItemKnnConfig,
+    light_gcn::LightGcnConfig, neu_mf::NeuMfConfig, sas_rec::SasRecConfig,
 };
 use panoply_core::{
     RecipeInfo, Result,
@@ -44,6 +45,18 @@ pub const RECIPES: &[RecipeInfo] = &[
         name: "bpr",
         about: "BPR-MF, 64 numbers a vector, Adam 1e-3, up to 300 epochs, stopped early by MRR@10; --data as for base",
     },
+    RecipeInfo {
+        name: "neu-mf",
+        about: "NeuMF, 64 numbers a vector, layers of 128 and 64, trained as bpr; --data as for base",
+    },
+    RecipeInfo {
+        name: "light-gcn",
+        about: "LightGCN, 64 numbers a vector, 2 layers, trained as bpr; --data as for base",
+    },
+    RecipeInfo {
+        name: "sas-rec",
+        about: "SASRec over the last 50 items, 2 layers of 64 features; --data as for base, with timestamps",
+    },
 ];
 
 /// Everything that decides what a run computes.
@@ -83,6 +96,9 @@ impl Recipe {
             Self::ease,
             Self::als,
             Self::bpr,
+            Self::neu_mf,
+            Self::light_gcn,
+            Self::sas_rec,
         ];
         recipe::named(name, RECIPES, &recipes)
     }
@@ -148,6 +164,46 @@ impl Recipe {
         Self {
             fit: Some(recbole_fit()),
             ..Self::solved(ModelConfig::Bpr(BprConfig::default()))
+        }
+    }
+
+    /// `cargo xtask train recommendation rank --recipe neu-mf --data FILE`: RecBole's settings. Its batch of 2048 holds
+    /// 1024 pairs of the data and as many drawn ones.
+    ///
+    /// Expected metric: not measured.
+    pub fn neu_mf() -> Self {
+        Self {
+            fit: Some(FitConfig {
+                batch_size: 1024,
+                ..recbole_fit()
+            }),
+            ..Self::solved(ModelConfig::NeuMf(NeuMfConfig::default()))
+        }
+    }
+
+    /// `cargo xtask train recommendation rank --recipe light-gcn --data FILE`: RecBole's settings. RecBole-GNN found on
+    /// MovieLens-1M `--set model.n_layers=3 --set model.reg_weight=1e-4 --set fit.optimizer.lr=0.002 --set
+    /// fit.batch_size=4096` to be best.
+    ///
+    /// Expected metric: not measured.
+    pub fn light_gcn() -> Self {
+        Self {
+            fit: Some(recbole_fit()),
+            ..Self::solved(ModelConfig::LightGcn(LightGcnConfig::default()))
+        }
+    }
+
+    /// `cargo xtask train recommendation rank --recipe sas-rec --data FILE`: RecBole's network with the paper's training,
+    /// 128 sequences a step. The paper's MovieLens-1M has `--set model.max_seq_length=200` and dropouts of 0.2.
+    ///
+    /// Expected metric: not measured.
+    pub fn sas_rec() -> Self {
+        Self {
+            fit: Some(FitConfig {
+                batch_size: 128,
+                ..recbole_fit()
+            }),
+            ..Self::solved(ModelConfig::SasRec(SasRecConfig::default()))
         }
     }
 }
