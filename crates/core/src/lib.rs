@@ -16,6 +16,7 @@ pub mod hub;
 pub mod model_folder;
 pub mod nn;
 pub mod plot;
+pub mod predictions;
 pub mod progress;
 pub mod recipe;
 pub mod report;

@@ -80,6 +80,17 @@ impl Progress {
         }
     }
 
+    /// Steps of `label`, nobody knows how many.
+    pub fn counting(label: &str) -> Self {
+        let progress = Self::new(label, 0);
+        progress.bar.unset_length();
+        let style = ProgressStyle::with_template("{prefix} {pos} {elapsed} {per_sec} {msg}");
+        progress
+            .bar
+            .set_style(style.unwrap_or_else(|_bad_template| ProgressStyle::default_spinner()));
+        progress
+    }
+
     /// No output at all.
     pub fn hidden() -> Self {
         Self {
@@ -104,12 +115,15 @@ impl Progress {
         let due = self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY);
         if self.plain && due && self.started.elapsed() >= PLAIN_EVERY {
             self.last_line = Some(Instant::now());
-            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
-            let eta = self.bar.eta().as_secs();
-            self.note(&format!(
-                "{} {done}/{total} eta {eta}s {message}",
-                self.label
-            ));
+            let (label, done) = (&self.label, self.bar.position());
+            let line = match self.bar.length() {
+                Some(total) => {
+                    let eta = self.bar.eta().as_secs();
+                    format!("{label} {done}/{total} eta {eta}s {message}")
+                }
+                None => format!("{label} {done} {message}"),
+            };
+            self.note(line.trim_end());
         }
     }
 

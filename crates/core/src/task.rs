@@ -39,7 +39,7 @@ pub enum InputKind {
     Image,
     /// Lines of text.
     Text,
-    /// JSON objects, one a line.
+    /// JSON objects, one a line, or the rows of a CSV file as such objects.
     Row,
     /// Encoded audio files.
     Audio,
@@ -256,6 +256,12 @@ pub trait Session: Send {
     fn streams(&self) -> bool {
         false
     }
+
+    /// Whether an answer depends on the inputs before it: whoever has them one by one asks for each
+    /// answer as soon as its input is there.
+    fn is_sequential(&self) -> bool {
+        false
+    }
 }
 
 /// The typed view of a task for library users.
@@ -435,6 +441,21 @@ pub trait Task: Sync {
         Err(Error::Unsupported {
             task: self.name().into(),
             verb: "eval",
+        })
+    }
+
+    /// Scores a file of predictions on labelled data with the metrics of [`eval`](Self::eval), whoever
+    /// made them: evaluators can be compared from outside. What a file holds is what `run --json`
+    /// prints, one line a sample.
+    fn score_predictions(
+        &self,
+        _predictions: &Path,
+        _data: &Path,
+        _context: &RunContext,
+    ) -> Result<Evaluation> {
+        Err(Error::Unsupported {
+            task: self.name().into(),
+            verb: "eval --metrics-only",
         })
     }
 

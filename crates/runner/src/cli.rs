@@ -173,6 +173,9 @@ pub(crate) struct EvalArgs {
     /// Labelled data.
     #[arg(long)]
     pub(crate) data: PathBuf,
+    /// Score the predictions in this file (what `run --json` prints) instead of a model's.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "batch"])]
+    pub(crate) metrics_only: Option<PathBuf>,
     /// Inputs a forward pass takes together.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: u32,

@@ -1,5 +1,6 @@
 //! From command-line arguments to inputs: files, folders, globs, standard input.
 
+use crate::lines::Lines;
 use panoply_core::{Error, Input, InputKind, Payload, Result};
 use std::{
     io::Read,
@@ -33,14 +34,79 @@ fn extensions(kind: InputKind) -> &'static [&'static str] {
     match kind {
         InputKind::Image => &["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"],
         InputKind::Text => &["txt"],
-        InputKind::Row => &["jsonl", "ndjson"],
+        InputKind::Row => &["jsonl", "ndjson", "csv", "tsv"],
         InputKind::Audio => &["wav", "flac", "mp3", "ogg"],
     }
 }
 
+/// Inputs one after the other: names of files, and the lines of texts and tables, which are read when it is
+/// their turn. What cannot be read is an `Err` in its place.
+pub(crate) struct Sources {
+    parts: std::vec::IntoIter<Part>,
+    lines: Option<Lines>,
+    known: Option<usize>,
+    kind: InputKind,
+}
+
+/// What an argument stands for.
+enum Part {
+    One(Source),
+    Lines(PathBuf),
+    Stdin,
+}
+
+impl Sources {
+    /// Inputs that are there already.
+    pub(crate) fn ready(kind: InputKind, inputs: impl IntoIterator<Item = Input>) -> Self {
+        let parts = inputs
+            .into_iter()
+            .map(|input| Part::One(Source::Ready(input)));
+        Self::of(kind, parts.collect())
+    }
+
+    fn of(kind: InputKind, parts: Vec<Part>) -> Self {
+        let single = |part: &Part| matches!(part, Part::One(_));
+        Self {
+            known: parts.iter().all(single).then_some(parts.len()),
+            parts: parts.into_iter(),
+            lines: None,
+            kind,
+        }
+    }
+
+    /// How many they are, where that is known before they are read.
+    pub(crate) fn known_len(&self) -> Option<usize> {
+        self.known
+    }
+}
+
+impl Iterator for Sources {
+    type Item = Result<Source>;
+
+    fn next(&mut self) -> Option<Result<Source>> {
+        loop {
+            if let Some(lines) = &mut self.lines {
+                match lines.next() {
+                    Some(line) => return Some(line.map(Source::Ready)),
+                    None => self.lines = None,
+                }
+            }
+            let opened = match self.parts.next()? {
+                Part::One(source) => return Some(Ok(source)),
+                Part::Lines(path) => Lines::of_file(self.kind, &path),
+                Part::Stdin => Lines::of_stdin(self.kind),
+            };
+            match opened {
+                Ok(lines) => self.lines = Some(lines),
+                Err(e) => return Some(Err(e)),
+            }
+        }
+    }
+}
+
 /// Expands arguments in the order given; files of a folder come sorted by path.
-pub(crate) fn expand(kind: InputKind, args: &[String], text: &[String]) -> Result<Vec<Source>> {
-    let mut sources = Vec::new();
+pub(crate) fn expand(kind: InputKind, args: &[String], text: &[String]) -> Result<Sources> {
+    let mut parts = Vec::new();
     if !text.is_empty() {
         if kind != InputKind::Text {
             return Err(Error::input(
@@ -49,28 +115,25 @@ pub(crate) fn expand(kind: InputKind, args: &[String], text: &[String]) -> Resul
                 "files, folders, globs or -",
             ));
         }
-        sources.extend(
-            text.iter()
-                .enumerate()
-                .map(|(i, t)| line(&format!("--text {}", i + 1), t)),
-        );
+        let named = text.iter().enumerate().map(|(at, content)| Input {
+            name: format!("--text {}", at + 1),
+            payload: Payload::Text(content.clone()),
+        });
+        parts.extend(named.map(|input| Part::One(Source::Ready(input))));
     }
+    let whole = matches!(kind, InputKind::Image | InputKind::Audio);
     for arg in args {
-        if arg == "-" {
-            sources.extend(stdin(kind)?);
-            continue;
-        }
-        for path in paths(kind, arg)? {
-            match kind {
-                InputKind::Image | InputKind::Audio => sources.push(Source::File(path)),
-                InputKind::Text | InputKind::Row => {
-                    let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-                    sources.extend(lines(kind, &path.display().to_string(), &bytes)?);
-                }
+        match (arg.as_str(), whole) {
+            ("-", true) => parts.push(Part::One(Source::Ready(stdin()?))),
+            ("-", false) => parts.push(Part::Stdin),
+            (arg, true) => {
+                let files = paths(kind, arg)?.into_iter().map(Source::File);
+                parts.extend(files.map(Part::One));
             }
+            (arg, false) => parts.extend(paths(kind, arg)?.into_iter().map(Part::Lines)),
         }
     }
-    Ok(sources)
+    Ok(Sources::of(kind, parts))
 }
 
 fn paths(kind: InputKind, arg: &str) -> Result<Vec<PathBuf>> {
@@ -135,49 +198,13 @@ fn walk(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) -> Result<
     Ok(())
 }
 
-fn stdin(kind: InputKind) -> Result<Vec<Source>> {
+fn stdin() -> Result<Input> {
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()
         .read_to_end(&mut bytes)
         .map_err(|e| Error::io("read", "-", e))?;
-    match kind {
-        InputKind::Image | InputKind::Audio => Ok(vec![Source::Ready(Input::bytes("-", bytes))]),
-        InputKind::Text | InputKind::Row => lines(kind, "-", &bytes),
-    }
-}
-
-fn line(name: &str, text: &str) -> Source {
-    Source::Ready(Input {
-        name: name.into(),
-        payload: Payload::Text(text.into()),
-    })
-}
-
-/// One input a line; empty lines are kept for text (the answer's line number must match) and skipped for rows.
-fn lines(kind: InputKind, name: &str, bytes: &[u8]) -> Result<Vec<Source>> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        Error::input(
-            name,
-            format!("byte {} is not UTF-8", e.valid_up_to()),
-            "UTF-8 text",
-        )
-    })?;
-    let mut sources = Vec::new();
-    for (number, content) in text.lines().enumerate() {
-        let name = format!("{name}:{}", number + 1);
-        if kind == InputKind::Text {
-            sources.push(line(&name, content));
-        } else if !content.trim().is_empty() {
-            let row = serde_json::from_str(content)
-                .map_err(|e| Error::input(&name, e.to_string(), "a JSON object"))?;
-            sources.push(Source::Ready(Input {
-                name,
-                payload: Payload::Row(row),
-            }));
-        }
-    }
-    Ok(sources)
+    Ok(Input::bytes("-", bytes))
 }
 
 #[cfg(test)]
@@ -191,9 +218,9 @@ mod tests {
             std::fs::write(dir.path().join(name), b"x").unwrap();
         }
         let found = expand(InputKind::Image, &[dir.path().display().to_string()], &[]).unwrap();
+        assert_eq!(found.known_len(), Some(2));
         let names: Vec<_> = found
-            .iter()
-            .map(|s| s.name().rsplit('/').next().unwrap().to_string())
+            .map(|s| s.unwrap().name().rsplit('/').next().unwrap().to_string())
             .collect();
         assert_eq!(names, ["a.PNG", "b.jpg"]);
     }

@@ -6,6 +6,7 @@
 
 mod cli;
 mod inputs;
+mod lines;
 mod model;
 mod print;
 #[cfg(feature = "nlp")]

@@ -3,7 +3,7 @@
 use crate::{
     PIPELINES,
     cli::{EvalArgs, ExplainArgs, RunArgs, TrainArgs, Which, say},
-    inputs::{self, Source},
+    inputs::{self, Source, Sources},
     pipeline, print,
 };
 use panoply_core::{
@@ -129,12 +129,12 @@ const OVERVIEW: usize = 64;
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let task = find(&args.which)?;
-    let sources = if args.inputs.is_empty() && args.text.is_empty() {
-        task.examples().into_iter().map(Source::Ready).collect()
+    let examples = args.inputs.is_empty() && args.text.is_empty();
+    let mut sources = if examples {
+        Sources::ready(task.input_kind(), task.examples())
     } else {
         inputs::expand(task.input_kind(), &args.inputs, &args.text)?
     };
-    let examples = args.inputs.is_empty() && args.text.is_empty();
     // The first command of the README shows a picture; a folder of photos draws only when asked to.
     let out = args
         .out
@@ -151,18 +151,29 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         pieces: None,
     };
     if session.streams() && !args.json && std::io::stdout().is_terminal() {
-        return stream(session.as_mut(), &sources, options, &context);
+        return stream(session.as_mut(), sources, options, &context);
     }
 
     let mut failures = Failures::default();
-    let (mut taken, mut progress) = (Vec::new(), Progress::new("predict", sources.len() as u64));
+    let mut taken = Vec::new();
     // Texts and rows are small: a session that sees many can put those of one length together.
     let many = match task.input_kind() {
+        _ if session.is_sequential() => 1,
         InputKind::Text | InputKind::Row => 16 * options.batch,
         InputKind::Image | InputKind::Audio => options.batch,
     };
+    let mut progress = match sources.known_len() {
+        Some(len) if len <= many => Progress::hidden(),
+        Some(len) => Progress::new("predict", len as u64),
+        None => Progress::counting("predict"),
+    };
     let mut answered = Vec::new();
-    for chunk in sources.chunks(many) {
+    loop {
+        let chunk: Vec<_> = sources.by_ref().take(many).collect();
+        if chunk.is_empty() {
+            break;
+        }
+        let len = chunk.len() as u64;
         if context.interrupt.is_raised() {
             progress.finish();
             return Err(Error::Interrupted {
@@ -181,9 +192,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
                 Err(e) => failures.add(e),
             }
         }
-        if sources.len() > many {
-            progress.advance(chunk.len() as u64, "");
-        }
+        progress.advance(len, "");
     }
     progress.finish();
     print::table(&task.overview(&answered))?;
@@ -193,14 +202,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 /// Answers one input after the other, each shown while it is being made: for a person who watches.
 fn stream(
     session: &mut dyn Session,
-    sources: &[Source],
+    sources: Sources,
     mut options: PredictOptions,
     context: &RunContext,
 ) -> Result<()> {
     options.pieces = Some(Pieces::new(print::piece));
     let mut failures = Failures::default();
     for source in sources {
-        let (names, ready) = read(std::slice::from_ref(source), &mut failures);
+        let (names, ready) = read(vec![source], &mut failures);
         for name in &names {
             print::line(name)?;
         }
@@ -222,13 +231,17 @@ fn stream(
 }
 
 /// Reads a chunk; what cannot be read is reported and left out.
-fn read(chunk: &[Source], failures: &mut Failures) -> (Vec<String>, Vec<panoply_core::Input>) {
+fn read(
+    chunk: Vec<Result<Source>>,
+    failures: &mut Failures,
+) -> (Vec<String>, Vec<panoply_core::Input>) {
     let mut names = Vec::new();
     let mut ready = Vec::new();
     for source in chunk {
-        match source.read() {
-            Ok(input) => {
-                names.push(source.name());
+        let named = source.and_then(|source| Ok((source.name(), source.read()?)));
+        match named {
+            Ok((name, input)) => {
+                names.push(name);
                 ready.push(input);
             }
             Err(e) => failures.add(e),
@@ -355,15 +368,20 @@ pub(crate) fn eval(args: &EvalArgs) -> Result<()> {
     print::check_folder(&folder)?;
     let context = args.place.context(args.settings.of(task)?)?;
     let model = args.model.as_deref().unwrap_or(task.default_model());
-    let found = guard("evaluating", || {
-        task.eval(model, &args.data, args.batch as usize, &context)
+    let found = guard("evaluating", || match &args.metrics_only {
+        Some(file) => task.score_predictions(file, &args.data, &context),
+        None => task.eval(model, &args.data, args.batch as usize, &context),
     })?;
+    let scored = match &args.metrics_only {
+        Some(file) => file.display().to_string(),
+        None => model.into(),
+    };
     let written = print::artefacts(&folder, &found.artefacts, &mut Vec::new())?;
     if args.json {
         return print::line(&found.json.to_string());
     }
     print::line(&format!(
-        "{model} on {} ({} samples)",
+        "{scored} on {} ({} samples)",
         args.data.display(),
         found.num_samples
     ))?;
@@ -391,11 +409,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
         None => known.to_vec(),
     };
     let sources = if args.inputs.is_empty() {
-        task.examples()
-            .into_iter()
-            .take(1)
-            .map(Source::Ready)
-            .collect()
+        Sources::ready(task.input_kind(), task.examples().into_iter().take(1))
     } else {
         inputs::expand(task.input_kind(), &args.inputs, &[])?
     };
@@ -406,7 +420,8 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
         .unwrap_or_else(|| default_out(&args.which, "-explain"));
     print::check_folder(&out)?;
     let mut taken = Vec::new();
-    for source in &sources {
+    for source in sources {
+        let source = source?;
         for method in &methods {
             let request = ExplainRequest {
                 model: args.model.clone(),

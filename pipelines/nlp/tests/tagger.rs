@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use panoply_core::{Result, weights};
-use panoply_nlp::models::tagger::{TaggerConfig, TaggerInput};
+use panoply_nlp::models::tagger::{LexiconConfig, TaggerConfig, TaggerInput};
 use panoply_testkit::Golden;
 use std::path::{Path, PathBuf};
 
@@ -26,20 +26,25 @@ fn rows(golden: &Golden, name: &str, lengths: &[usize]) -> Result<Vec<Vec<usize>
         .collect())
 }
 
-fn check(name: &str, num_bigrams: usize, num_layers: usize) -> Result<()> {
-    let device = Device::flex();
-    let config = TaggerConfig::new(name.into(), 11, num_bigrams, 4)
+fn config(architecture: &str, num_bigrams: usize) -> TaggerConfig {
+    TaggerConfig::new(architecture.into(), 11, num_bigrams, 4)
         .with_char_dim(6)
         .with_bigram_dim(3)
         .with_hidden_size(5)
-        .with_num_layers(num_layers);
+}
+
+fn check(name: &str, config: &TaggerConfig) -> Result<()> {
+    let device = Device::flex();
     let mut tagger = config.init(&device)?;
     tagger.load(&fixture(&format!("{name}.weights.safetensors")))?;
     let mut golden = Golden::open(&fixture(&format!("{name}.outputs.safetensors")))?;
     let lengths = golden.int_tensor::<1>("lengths", &device)?.into_data();
     let lengths: Vec<usize> = lengths.iter::<i64>().map(|n| n as usize).collect();
     let input = TaggerInput {
-        lexicon: None,
+        lexicon: match config.lexicon {
+            Some(_) => Some(golden.int_tensor("lexicon", &device)?),
+            None => None,
+        },
         chars: golden.int_tensor("chars", &device)?,
         bigrams: Some(golden.int_tensor("bigrams", &device)?),
         lengths: lengths.clone(),
@@ -74,12 +79,23 @@ fn check(name: &str, num_bigrams: usize, num_layers: usize) -> Result<()> {
 
 #[test]
 fn bilstm_crf_with_bigrams() -> Result<()> {
-    check("bilstm_crf", 17, 1)
+    check("bilstm_crf", &config("bilstm_crf", 17))
 }
 
 #[test]
 fn bigru_crf_of_two_layers() -> Result<()> {
-    check("bigru_crf", 0, 2)
+    check("bigru_crf", &config("bigru_crf", 0).with_num_layers(2))
+}
+
+#[test]
+fn bilstm_crf_with_a_lexicon() -> Result<()> {
+    let lexicon = LexiconConfig {
+        rows: 18,
+        dim: 2,
+        per_char: 3,
+    };
+    let config = config("bilstm_crf", 17).with_lexicon(Some(lexicon));
+    check("bilstm_crf_lexicon", &config)
 }
 
 #[test]

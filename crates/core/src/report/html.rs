@@ -194,10 +194,18 @@ fn activations(report: &Report) -> String {
 
 fn loss(report: &Report) -> String {
     let loss = &report.loss;
+    let has_steps = !report.training.train_loss.is_empty();
+    let step = |value: f64| {
+        if has_steps {
+            number(value)
+        } else {
+            String::new()
+        }
+    };
     let facts = facts(&[
         ("loss", &loss.name),
-        ("first step", &number(loss.first)),
-        ("last step", &number(loss.last)),
+        ("first step", &step(loss.first)),
+        ("last step", &step(loss.last)),
     ]);
     match loss.formula.as_str() {
         "" => facts,
@@ -234,7 +242,10 @@ fn optimiser(stage: &OptimiserStage) -> String {
 
 fn training(report: &Report) -> Result<String> {
     let curves = &report.training;
-    let mut html = figure(&loss_chart(curves)?);
+    let mut html = String::new();
+    if !curves.train_loss.is_empty() {
+        html += &figure(&loss_chart(curves)?);
+    }
     for (title, unit, points) in [
         ("Learning rate", "rate", &curves.learning_rate),
         ("Gradient norm before clipping", "norm", &curves.grad_norm),
@@ -371,7 +382,7 @@ fn how(report: &Report) -> String {
 
 fn section(number: usize, name: &str, body: String) -> String {
     let body = if body.is_empty() {
-        "<p class=\"muted\">Not recorded.</p>\n".into()
+        "<p class=\"muted\">This run has none.</p>\n".into()
     } else {
         body
     };

@@ -18,7 +18,7 @@ use crate::{
 pub use layers::layer_table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-pub use stages::{OBSERVED, Observed, Trained};
+pub use stages::{OBSERVED, Observed, Solved, Trained};
 use std::{
     collections::BTreeMap,
     fs,

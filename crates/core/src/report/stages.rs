@@ -1,13 +1,14 @@
 //! Stages that every task fills in the same way.
 
 use super::{
-    ActivationRow, Curves, DataStage, GroupRow, LossStage, NetworkStage, OptimiserStage, Report,
-    RunStage, StageShape, Timing, peak_memory_bytes, versions,
+    ActivationRow, Curves, DataStage, GroupRow, LayerRow, LossStage, NetworkStage, OptimiserStage,
+    Report, RunStage, StageShape, Timing, peak_memory_bytes, versions,
 };
 use crate::{
     ModelCard, Result, RunContext, TrainRequest,
     fit::{FitConfig, Fitted, History, optimizer_groups},
     host,
+    weights::Arrays,
 };
 use burn::{module::Module, tensor::Tensor};
 use serde::Serialize;
@@ -54,6 +55,70 @@ impl<R: Serialize, M: Module> Trained<'_, R, M> {
             training,
             ..Report::default()
         })
+    }
+}
+
+/// What was found without steps of an optimiser: by a closed form, by alternating solutions, by growing trees,
+/// by keeping the data.
+#[derive(Debug)]
+pub struct Solved<'a, R> {
+    /// The whole config after `--set`.
+    pub recipe: &'a R,
+    /// The one seed of the run.
+    pub seed: u64,
+    /// What was asked for.
+    pub request: &'a TrainRequest,
+    /// The card of the model.
+    pub card: &'a ModelCard,
+    /// What was learned, under the names of the model's file.
+    pub arrays: &'a Arrays,
+    /// Stage 1, as the data gate saw it.
+    pub data: DataStage,
+    /// Name and formula of what is minimised, or how an answer comes about where nothing is.
+    pub loss: (&'static str, String),
+    /// How the solution is found (`Cholesky factorisation`), in place of an optimiser.
+    pub solver: &'static str,
+}
+
+impl<R: Serialize> Solved<'_, R> {
+    /// The report; the stages that only a network has stay empty.
+    /// [`Conclusion`](crate::Conclusion) adds final metrics, pictures and times.
+    pub fn page(self, context: &RunContext) -> Report {
+        let (name, formula) = self.loss;
+        let layer = |(path, shape, kind): (String, Vec<usize>, &str)| {
+            let num_params = shape.iter().product::<usize>() * usize::from(kind != "i64");
+            LayerRow {
+                path,
+                kind: kind.into(),
+                shapes: vec![format!("{shape:?}")],
+                num_params,
+                num_trainable: num_params,
+            }
+        };
+        let network = NetworkStage {
+            arch: self.card.arch.clone(),
+            num_params: self.card.num_params,
+            num_trainable: self.card.num_params,
+            size_class: Some(self.card.size_class),
+            layers: self.arrays.layout().into_iter().map(layer).collect(),
+        };
+        let training = Curves::default();
+        Report {
+            run: RunStage::of(self.card, self.recipe, self.seed, self.request, context),
+            data: self.data,
+            network,
+            loss: LossStage::of(name, formula, &training),
+            optimiser: OptimiserStage {
+                name: self.solver.into(),
+                ..OptimiserStage::default()
+            },
+            timing: Timing {
+                peak_memory_bytes: peak_memory_bytes(),
+                ..Timing::default()
+            },
+            training,
+            ..Report::default()
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! one of these names and mean something else; `LinearLayout::Col` is not supported.
 
 mod adapter;
+mod arrays;
 mod gguf;
 mod keymap;
 mod layout;
@@ -21,6 +22,7 @@ mod read;
 mod write;
 
 pub use adapter::{LoraConfig, adapter_base, merge_adapter};
+pub use arrays::{Arrays, Element};
 pub use gguf::{Gguf, GgufValue};
 pub use keymap::KeyMap;
 pub use load::{LoadOptions, LoadReport, load, load_bytes, load_with};

@@ -102,6 +102,15 @@ impl Entry<'_> {
         })
     }
 
+    /// The values as f64 in row-major order.
+    pub(super) fn doubles(&self) -> std::io::Result<Vec<f64>> {
+        if self.dtype == Stored::F64 {
+            return Ok(decode(&self.bytes()?, f64::from_le_bytes));
+        }
+        let floats = self.floats()?;
+        Ok(floats.into_iter().map(f64::from).collect())
+    }
+
     /// The values of an integer or boolean tensor.
     pub(super) fn integers(&self) -> std::io::Result<Vec<i64>> {
         Ok(self.decode_integers(&self.bytes()?))

@@ -68,6 +68,8 @@ impl SaveDtype {
 pub(super) enum Values<'v> {
     /// f32 values, made on demand and dropped after writing.
     Float(Box<dyn Fn() -> Result<Cow<'v, [f32]>, String> + 'v>),
+    /// f64 values, written as they are.
+    Double(&'v [f64]),
     /// Integers.
     Int(Box<dyn Fn() -> Result<Vec<i64>, String> + 'v>),
 }
@@ -95,6 +97,10 @@ impl Writing<'_, '_> {
     fn bytes(&self) -> Result<Vec<u8>, String> {
         match &self.out.values {
             Values::Int(values) => Ok(values()?.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Values::Double(values) => match values.iter().find(|value| !value.is_finite()) {
+                Some(bad) => Err(format!("it holds {bad}")),
+                None => Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            },
             Values::Float(values) => self.dtype.encode(&values()?).map_err(|bad| {
                 if bad.is_finite() {
                     format!("{bad} does not fit {:?}; bf16 and f32 hold it", self.dtype)
@@ -110,6 +116,7 @@ impl View for Writing<'_, '_> {
     fn dtype(&self) -> Dtype {
         match self.out.values {
             Values::Float(_) => self.dtype.stored(),
+            Values::Double(_) => Dtype::F64,
             Values::Int(_) => Dtype::I64,
         }
     }
@@ -134,10 +141,9 @@ impl View for Writing<'_, '_> {
     }
 
     fn data_len(&self) -> usize {
-        let size = if matches!(self.out.values, Values::Int(_)) {
-            8
-        } else {
-            self.dtype.size()
+        let size = match self.out.values {
+            Values::Float(_) => self.dtype.size(),
+            Values::Int(_) | Values::Double(_) => 8,
         };
         self.out.shape.iter().product::<usize>() * size
     }

@@ -1,13 +1,18 @@
 //! Scores a segmenter on segmented text.
 
-use super::Segmenter;
+use super::{Segmenter, Settings, segmenter::word_list};
 use panoply_core::{
-    Artefact, Error, Evaluation, Predictor, Result, RunContext, plot, progress::Progress,
+    Artefact, Error, Evaluation, Predictor, Result, RunContext, plot,
+    predictions::read_predictions, progress::Progress,
 };
 use panoply_datasets::{SegmentedText, Sentence, open_segmented_for_eval};
 use panoply_metrics::{MetricError, SegmentationScorer, SegmentationScores};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// Texts that are segmented together.
 const CHUNK: usize = 64;
@@ -27,6 +32,16 @@ pub(super) struct Scores {
 }
 
 impl Scores {
+    /// None yet; words outside `known` are unknown.
+    fn new(known: &BTreeSet<String>) -> Self {
+        Self {
+            scorer: SegmentationScorer::new(known.iter().cloned()),
+            by_length: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            seen: 0,
+        }
+    }
+
     /// Segments each sentence from its bare text. Words outside the segmenter's list are unknown.
     pub(super) fn of(
         segmenter: &Segmenter,
@@ -37,12 +52,7 @@ impl Scores {
         let mut progress = label.map_or_else(Progress::hidden, |label| {
             Progress::new(label, text.len() as u64)
         });
-        let mut scores = Self {
-            scorer: SegmentationScorer::new(segmenter.words.iter().cloned()),
-            by_length: BTreeMap::new(),
-            errors: BTreeMap::new(),
-            seen: 0,
-        };
+        let mut scores = Self::new(&segmenter.words);
         for chunk in text.sentences().chunks(CHUNK) {
             if context.interrupt.is_raised() {
                 return Err(Error::Interrupted {
@@ -52,17 +62,22 @@ impl Scores {
             let texts: Vec<String> = chunk.iter().map(Sentence::text).collect();
             let answers =
                 segmenter.postprocess(segmenter.forward(segmenter.preprocess(&texts)?)?)?;
-            let truth: Vec<&[String]> = chunk.iter().map(|s| &s.words[..]).collect();
-            let found: Vec<&[String]> = answers.iter().map(|a| &a.words[..]).collect();
-            scores.scorer.update(&truth, &found).map_err(metric_error)?;
-            for (truth, found) in truth.iter().zip(&found) {
-                scores.count(truth, found);
+            for (sentence, answer) in chunk.iter().zip(&answers) {
+                scores
+                    .add(&sentence.words, &answer.words)
+                    .map_err(metric_error)?;
             }
-            scores.seen += chunk.len();
             progress.advance(chunk.len() as u64, "");
         }
         progress.finish();
         Ok(scores)
+    }
+
+    fn add(&mut self, truth: &[String], found: &[String]) -> Result<(), MetricError> {
+        self.scorer.update(&[truth], &[found])?;
+        self.count(truth, found);
+        self.seen += 1;
+        Ok(())
     }
 
     fn count(&mut self, truth: &[String], found: &[String]) {
@@ -138,6 +153,27 @@ impl Scores {
         })
     }
 
+    fn evaluation(&self) -> Result<Evaluation> {
+        let metrics = self.metrics()?;
+        let headline: Map<String, Value> = metrics
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
+        let table = self.error_table();
+        let error = |row: &Vec<String>| json!({ "count": row[1].parse::<usize>().ok(), "should_be": row[2], "was": row[3] });
+        let errors: Vec<Value> = table[1..].iter().map(error).collect();
+        Ok(Evaluation {
+            num_samples: self.seen,
+            json: json!({
+                "num_samples": self.seen, "num_words": self.scores()?.num_words,
+                "metrics": headline, "errors": errors,
+            }),
+            metrics,
+            table,
+            artefacts: vec![self.picture()?],
+        })
+    }
+
     /// The most frequent errors, the first row a header.
     fn error_table(&self) -> Vec<Vec<String>> {
         let mut errors: Vec<_> = self.errors.iter().collect();
@@ -168,25 +204,41 @@ fn metric_error(error: MetricError) -> Error {
 /// training file.
 pub(super) fn eval(segmenter: &Segmenter, data: &Path, context: &RunContext) -> Result<Evaluation> {
     let text = open_segmented_for_eval(data)?;
-    let scores = Scores::of(segmenter, &text, context, Some("eval"))?;
-    let metrics = scores.metrics()?;
-    let headline: Map<String, Value> = metrics
-        .iter()
-        .map(|(name, value)| (name.clone(), json!(value)))
-        .collect();
-    let table = scores.error_table();
-    let errors: Vec<Value> = table[1..]
-        .iter()
-        .map(|row| json!({ "count": row[1].parse::<usize>().ok(), "should_be": row[2], "was": row[3] }))
-        .collect();
-    Ok(Evaluation {
-        num_samples: scores.seen,
-        json: json!({
-            "num_samples": scores.seen, "num_words": scores.scores()?.num_words,
-            "metrics": headline, "errors": errors,
-        }),
-        metrics,
-        table,
-        artefacts: vec![scores.picture()?],
-    })
+    Scores::of(segmenter, &text, context, Some("eval"))?.evaluation()
+}
+
+/// The same of a file with the words of each sentence, in order.
+pub(super) fn score_predictions(
+    predictions: &Path,
+    data: &Path,
+    settings: &Settings,
+) -> Result<Evaluation> {
+    #[derive(Deserialize)]
+    struct Line {
+        words: Vec<String>,
+    }
+    let list = settings.word_list.as_deref().ok_or_else(|| {
+        let expected = "the words of the training data, which decide what is unknown";
+        Error::input("--set word_list", "missing", expected)
+    })?;
+    let text = open_segmented_for_eval(data)?;
+    let mut scores = Scores::new(&word_list(list)?);
+    let mut lines = read_predictions(predictions)?;
+    for sentence in text.sentences() {
+        let line = lines.next().ok_or_else(|| {
+            let what = format!("{} lines", scores.seen);
+            let expected = format!("one for each of the {} sentences", text.len());
+            Error::input(predictions.display().to_string(), what, expected)
+        })??;
+        let words = line.parse::<Line>("{\"words\": [...]}")?.words;
+        scores.add(&sentence.words, &words).map_err(|e| {
+            let expected = format!("the words of \"{}\"", sentence.text());
+            Error::input(&line.location, e.to_string(), expected)
+        })?;
+    }
+    if let Some(line) = lines.next() {
+        let expected = format!("the end: there are {} sentences", text.len());
+        return Err(Error::input(line?.location, "one more line", expected));
+    }
+    scores.evaluation()
 }

@@ -6,6 +6,7 @@
 //! | `cargo xtask run nlp segment a.txt --set user_dict=words.txt` | the same with your own words |
 //! | `cargo xtask train nlp segment --recipe debug` | trains on the bundled slice of UD Chinese GSD |
 //! | `cargo xtask eval nlp segment --model DIR --data gold.utf8` | precision, recall, F1, unknown words |
+//! | `cargo xtask eval nlp segment --metrics-only found.jsonl --data gold.utf8 --set word_list=words.txt` | the same of any segmenter |
 //!
 //! The words of an answer, one after the other, are the input, character for character: white space
 //! comes back as a word of its own. Runs of Latin letters and runs of digits are not cut. A line
@@ -108,6 +109,15 @@ impl Task for Segment {
         context: &RunContext,
     ) -> Result<Evaluation> {
         eval::eval(&Segmenter::open(model, context)?, data, context)
+    }
+
+    fn score_predictions(
+        &self,
+        predictions: &Path,
+        data: &Path,
+        context: &RunContext,
+    ) -> Result<Evaluation> {
+        eval::score_predictions(predictions, data, &context.settings()?)
     }
 
     fn check_data(&self, data: &Path, _context: &RunContext) -> Result<DataCheck> {

@@ -395,7 +395,8 @@ fn keep_runs(chars: &[char], emissions: &mut [f32]) {
     }
 }
 
-fn word_list(path: &Path) -> Result<BTreeSet<String>> {
+/// The words of a file, one a line.
+pub(super) fn word_list(path: &Path) -> Result<BTreeSet<String>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
     let words = text.lines().map(str::trim).filter(|word| !word.is_empty());
     Ok(words.map(String::from).collect())
