@@ -1,0 +1,6 @@
+//! One file or folder a task.
+
+use panoply_core::Task;
+
+/// Every task of this pipeline, in the order in which they are listed.
+pub const ALL: &[&dyn Task] = &[];
