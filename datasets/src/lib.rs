@@ -11,6 +11,7 @@
 //!   class balance, and refuses to train on errors.
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
 //! - [`corpus`] reads running text for language models.
+//! - [`frame`] reads tables of numbers and names, and turns their rows into numbers.
 //! - [`bundled`] is a slice of Fashion-MNIST, of UD Chinese GSD, of tiny Shakespeare, of WNUT-17 and of SQuAD, a few photos
 //!   and messages in eight languages, compiled into the program.
 //!
@@ -36,6 +37,7 @@
 pub mod bundled;
 pub mod corpus;
 mod files;
+pub mod frame;
 pub mod gate;
 pub mod image;
 pub mod images;
@@ -48,6 +50,7 @@ mod tables;
 pub mod tagged;
 
 pub use corpus::Corpus;
+pub use frame::{Frame, TableOptions, open_frame_splits};
 pub use images::{ImageSet, Layout, detect, open, open_for_eval, open_splits};
 pub use labelled::{Columns, LabelledTexts, open_text_splits, open_texts_for_eval};
 pub use panoply_core::{Error, Result};

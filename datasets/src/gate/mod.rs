@@ -3,9 +3,10 @@
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
 //! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text,
-//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions.
+//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions, [`inspect_frames`] for tables.
 
 mod corpus;
+mod frames;
 mod images;
 mod labelled;
 mod questions;
@@ -13,6 +14,7 @@ mod segmented;
 mod tagged;
 
 pub use corpus::inspect_corpus;
+pub use frames::inspect_frames;
 pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
 pub use questions::inspect_questions;
@@ -73,6 +75,8 @@ pub enum Kind {
     SizeOutlier,
     /// A file that belongs to no sample.
     UnknownFile,
+    /// A column with one value.
+    Constant,
 }
 
 impl fmt::Display for Level {
@@ -103,6 +107,7 @@ impl fmt::Display for Kind {
             Self::Imbalance => "imbalance",
             Self::SizeOutlier => "size-outlier",
             Self::UnknownFile => "unknown-file",
+            Self::Constant => "constant",
         })
     }
 }

@@ -1,1 +1,12 @@
 //! Detectors, one file each.
+
+mod detector;
+pub mod ecod;
+pub mod hbos;
+pub mod iforest;
+pub mod knn;
+pub mod lof;
+mod neighbours;
+pub mod pca;
+
+pub use detector::{Detector, Fit, NormalOnly};
