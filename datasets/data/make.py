@@ -13,8 +13,10 @@ Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
   WNUT     wnut17train.conll and emerging.test.annotated, each gzipped, from
            github.com/leondz/emerging_entities_17, commit e52a2d2a71ac1a051ca2d532eef28653c5c02603
   SQUAD    dev-v1.1.json, gzipped (SHA-256 of the content 95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9)
+  NAB      the folder of the Numenta Anomaly Benchmark, github.com/numenta/NAB, commit
+           ea702d75cc2258d9d7dd35ca8e5e2539d71f3140, with data/, labels/ and LICENSE.txt
 
-  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY WNUT SQUAD
+  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY WNUT SQUAD NAB
 
 The slice: the first 200 training and the first 50 test images of each class, in the order of the
 original files. The photos: rocket.jpg is the package's file, byte for byte; the others are its PNG
@@ -23,7 +25,8 @@ messages of 20 to 120 characters without placeholders, each text once; a message
 every language. The Chinese text: the first 1,000 training and the first 200 test
 sentences, their word forms alone, two spaces between. The tagged words: the first 600 training and the first
 200 test sentences that hold an entity and no crude word. The questions: the first ten paragraphs
-of six articles, five for training and one for test. Shakespeare: the first 100,000 characters.
+of six articles, five for training and one for test. Shakespeare: the first 100,000 characters. The series: one of the
+benchmark's, whole, with a column that says which rows lie in its labelled windows.
 """
 
 import ast
@@ -280,12 +283,33 @@ def squad_slice(source):
     yield "squad-slice/LICENSE.txt", SQUAD, "CC-BY-SA-4.0", "attribution and licence"
 
 
+NAB = "github.com/numenta/NAB, commit ea702d75cc2258d9d7dd35ca8e5e2539d71f3140"
+NAB_SERIES = "realAWSCloudwatch/ec2_cpu_utilization_24ae8d.csv"
+
+
+def nab_slice(source):
+    out = HERE / "nab-slice"
+    out.mkdir(exist_ok=True)
+    windows = json.loads((source / "labels/combined_windows.json").read_text())[NAB_SERIES]
+    windows = [[stamp.split(".")[0] for stamp in window] for window in windows]
+    rows = list(csv.reader((source / "data" / NAB_SERIES).open()))[1:]
+    lines = ["timestamp,value,is_anomaly"]
+    for stamp, value in rows:
+        lines.append(f"{stamp},{value},{int(any(first <= stamp <= last for first, last in windows))}")
+    name = NAB_SERIES.split("/")[1] + ".gz"
+    with open(out / name, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+        packed.write(("\n".join(lines) + "\n").encode())
+    yield f"nab-slice/{name}", NAB, "MIT", f"{NAB_SERIES}, whole, with its labelled windows as a column"
+    (out / "LICENSE.txt").write_bytes((source / "LICENSE.txt").read_bytes())
+    yield "nab-slice/LICENSE.txt", NAB, "MIT", "the repository's licence"
+
+
 def main():
-    fashion, skimage, cc0, django, udc, tiny, wnut, squad = map(Path, sys.argv[1:9])
+    fashion, skimage, cc0, django, udc, tiny, wnut, squad, nab = map(Path, sys.argv[1:10])
     entries = []
     for file, origin, licence, note in [
         *fashion_mnist_slice(fashion), *photos(skimage, cc0), *languages(django), *ud_chinese_slice(udc),
-        *tiny_shakespeare_slice(tiny), *wnut17_slice(wnut), *squad_slice(squad),
+        *tiny_shakespeare_slice(tiny), *wnut17_slice(wnut), *squad_slice(squad), *nab_slice(nab),
     ]:
         content = (HERE / file).read_bytes()
         entries.append({

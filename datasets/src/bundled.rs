@@ -5,7 +5,7 @@
 
 use crate::{
     Columns, Corpus, Error, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText, Split,
-    TagColumns, TaggedText, images,
+    TagColumns, TaggedText, TimeSeries, files, images, series::SeriesOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 25] = [
+static FILES: [(&str, &[u8]); 27] = [
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -68,6 +68,8 @@ static FILES: [(&str, &[u8]); 25] = [
     ("languages/LICENSE.txt", data!("languages/LICENSE.txt")),
     ("languages/test.csv", data!("languages/test.csv")),
     ("languages/train.csv", data!("languages/train.csv")),
+    ("nab-slice/LICENSE.txt", data!("nab-slice/LICENSE.txt")),
+    ("nab-slice/ec2_cpu_utilization_24ae8d.csv.gz", NAB),
     ("photos/LICENSE.txt", data!("photos/LICENSE.txt")),
     ("photos/astronaut.jpg", PHOTOS[3].1),
     ("photos/chelsea.jpg", PHOTOS[0].1),
@@ -97,6 +99,8 @@ static FILES: [(&str, &[u8]); 25] = [
     ("wnut17-slice/test.conll.gz", WNUT17[1]),
     ("wnut17-slice/train.conll.gz", WNUT17[0]),
 ];
+
+static NAB: &[u8] = data!("nab-slice/ec2_cpu_utilization_24ae8d.csv.gz");
 
 static SQUAD: [&[u8]; 2] = [
     data!("squad-slice/train.json.gz"),
@@ -147,6 +151,17 @@ pub fn languages(split: Split) -> Result<LabelledTexts> {
         }
     };
     LabelledTexts::from_csv(LOCATION, bytes, &Columns::default())
+}
+
+/// The load of a server, two weeks every five minutes (4,032 rows, two labelled windows of anomalies, both in the second
+/// half): a series of the Numenta Anomaly Benchmark (Ahmad et al. 2017).
+///
+/// # Errors
+/// None for the data as it is bundled.
+pub fn nab_slice() -> Result<TimeSeries> {
+    const LOCATION: &str = "bundled:nab-slice";
+    let text = files::unpack(LOCATION, NAB)?;
+    TimeSeries::from_csv(LOCATION, &text, &SeriesOptions::default())
 }
 
 /// The class names of Fashion-MNIST, in label order.

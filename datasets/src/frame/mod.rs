@@ -14,6 +14,7 @@ mod typed;
 
 pub use encode::{CategoricalEncoding, EncodeConfig, Encoder, Scaling};
 pub use matrix::Matrix;
+pub(crate) use read::{Cells, open as open_cells};
 
 use crate::{Error, Result, Splits, files, hex, stratified_holdout};
 use serde::{Deserialize, Serialize};

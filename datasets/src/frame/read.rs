@@ -7,14 +7,14 @@ use serde_json::Value;
 use std::path::Path;
 
 /// A table as it is written. A missing cell is empty.
-pub(super) struct Cells {
-    pub(super) location: String,
-    pub(super) header: Vec<String>,
-    pub(super) rows: Vec<StringRecord>,
+pub(crate) struct Cells {
+    pub(crate) location: String,
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<StringRecord>,
     /// The line of each row.
-    pub(super) lines: Vec<usize>,
+    pub(crate) lines: Vec<usize>,
     /// Rows that are no rows of this table: where, and why.
-    pub(super) broken: Vec<String>,
+    pub(crate) broken: Vec<String>,
 }
 
 impl Cells {
@@ -26,6 +26,11 @@ impl Cells {
             lines: Vec::new(),
             broken: Vec::new(),
         }
+    }
+
+    /// Comma-separated values with a header, out of memory.
+    pub(crate) fn from_csv(location: &str, bytes: &[u8]) -> Result<Self> {
+        separated(location, bytes, b',', &TableOptions::default())
     }
 
     pub(super) fn push(&mut self, line: usize, row: Result<StringRecord, String>) {
@@ -40,7 +45,7 @@ impl Cells {
 }
 
 /// Reads a table; what it is follows from its extension.
-pub(super) fn open(path: &Path, options: &TableOptions) -> Result<Cells> {
+pub(crate) fn open(path: &Path, options: &TableOptions) -> Result<Cells> {
     let location = path.display().to_string();
     let name = location.strip_suffix(".gz").unwrap_or(&location);
     let extension = Path::new(name).extension().unwrap_or_default();

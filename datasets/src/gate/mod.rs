@@ -3,7 +3,8 @@
 //! The report knows nothing of images: [`Finding`]s of a [`Kind`] and a [`Level`], with a count and
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
 //! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text,
-//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions, [`inspect_frames`] for tables.
+//! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions, [`inspect_frames`] for tables,
+//! [`inspect_series`] for time series.
 
 mod corpus;
 mod frames;
@@ -11,6 +12,7 @@ mod images;
 mod labelled;
 mod questions;
 mod segmented;
+mod series;
 mod tagged;
 
 pub use corpus::inspect_corpus;
@@ -19,6 +21,7 @@ pub use images::{Checks, inspect, inspect_with};
 pub use labelled::inspect_labelled;
 pub use questions::inspect_questions;
 pub use segmented::inspect_segmented;
+pub use series::{inspect_series, inspect_series_set};
 pub use tagged::inspect_tagged;
 
 use crate::{Error, Result};
@@ -77,6 +80,8 @@ pub enum Kind {
     UnknownFile,
     /// A column with one value.
     Constant,
+    /// A stretch of time without rows.
+    Gap,
 }
 
 impl fmt::Display for Level {
@@ -108,6 +113,7 @@ impl fmt::Display for Kind {
             Self::SizeOutlier => "size-outlier",
             Self::UnknownFile => "unknown-file",
             Self::Constant => "constant",
+            Self::Gap => "gap",
         })
     }
 }

@@ -8,5 +8,8 @@ pub mod knn;
 pub mod lof;
 mod neighbours;
 pub mod pca;
+pub mod spectral_residual;
+pub mod stream;
+pub mod windowed_gaussian;
 
 pub use detector::{Detector, Fit, NormalOnly};
