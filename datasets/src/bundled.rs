@@ -4,8 +4,8 @@
 //! comes from and under which licence.
 
 use crate::{
-    Columns, Corpus, Error, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText, Split,
-    TagColumns, TaggedText, images,
+    Columns, Corpus, Error, Frame, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText,
+    Split, TableOptions, TagColumns, TaggedText, images,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,9 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 25] = [
+static FILES: [(&str, &[u8]); 27] = [
+    ("breastw/LICENSE.txt", data!("breastw/LICENSE.txt")),
+    ("breastw/breastw.csv", BREASTW),
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -98,6 +100,8 @@ static FILES: [(&str, &[u8]); 25] = [
     ("wnut17-slice/train.conll.gz", WNUT17[0]),
 ];
 
+static BREASTW: &[u8] = data!("breastw/breastw.csv");
+
 static SQUAD: [&[u8]; 2] = [
     data!("squad-slice/train.json.gz"),
     data!("squad-slice/test.json.gz"),
@@ -147,6 +151,14 @@ pub fn languages(split: Split) -> Result<LabelledTexts> {
         }
     };
     LabelledTexts::from_csv(LOCATION, bytes, &Columns::default())
+}
+
+/// 683 cell samples with nine features from 1 to 10, 239 of them malignant, the anomalies (Breast Cancer Wisconsin).
+///
+/// # Errors
+/// None with the file as it is.
+pub fn breastw() -> Result<Frame> {
+    Frame::from_csv("bundled:breastw", BREASTW, &TableOptions::default())
 }
 
 /// The class names of Fashion-MNIST, in label order.

@@ -1,6 +1,8 @@
 //! One file or folder a task.
 
+pub mod table;
+
 use panoply_core::Task;
 
 /// Every task of this pipeline, in the order in which they are listed.
-pub const ALL: &[&dyn Task] = &[];
+pub const ALL: &[&dyn Task] = &[&table::Table];
