@@ -4,8 +4,8 @@
 //! comes from and under which licence.
 
 use crate::{
-    Columns, Corpus, Error, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText, Split,
-    TagColumns, TaggedText, TimeSeries, files, images, series::SeriesOptions,
+    Columns, Corpus, Error, Frame, ImageSet, LabelledTexts, QuestionSet, Result, SegmentedText,
+    Split, TableOptions, TagColumns, TaggedText, TimeSeries, files, images, series::SeriesOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,9 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 27] = [
+static FILES: [(&str, &[u8]); 29] = [
+    ("breastw/LICENSE.txt", data!("breastw/LICENSE.txt")),
+    ("breastw/breastw.csv", BREASTW),
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -99,6 +101,8 @@ static FILES: [(&str, &[u8]); 27] = [
     ("wnut17-slice/test.conll.gz", WNUT17[1]),
     ("wnut17-slice/train.conll.gz", WNUT17[0]),
 ];
+
+static BREASTW: &[u8] = data!("breastw/breastw.csv");
 
 static NAB: &[u8] = data!("nab-slice/ec2_cpu_utilization_24ae8d.csv.gz");
 
@@ -162,6 +166,14 @@ pub fn nab_slice() -> Result<TimeSeries> {
     const LOCATION: &str = "bundled:nab-slice";
     let text = files::unpack(LOCATION, NAB)?;
     TimeSeries::from_csv(LOCATION, &text, &SeriesOptions::default())
+}
+
+/// 683 cell samples with nine features from 1 to 10, 239 of them malignant, the anomalies (Breast Cancer Wisconsin).
+///
+/// # Errors
+/// None with the file as it is.
+pub fn breastw() -> Result<Frame> {
+    Frame::from_csv("bundled:breastw", BREASTW, &TableOptions::default())
 }
 
 /// The class names of Fashion-MNIST, in label order.

@@ -1,7 +1,7 @@
 //! Rows of a table to numbers: fill, scale, encode.
 
 use super::{
-    Column, Frame, Matrix,
+    Column, ColumnKind, Frame, Matrix,
     read::json_cell,
     typed::{is_missing, number},
 };
@@ -189,6 +189,15 @@ impl Encoder {
     /// Names of the columns of the table, in order.
     pub fn columns(&self) -> Vec<String> {
         self.columns.iter().map(|column| column.name.clone()).collect()
+    }
+
+    /// The columns by name, with what they held in training.
+    pub fn kinds(&self) -> Vec<(String, ColumnKind)> {
+        let kind = |column: &Fitted| match column.kind {
+            Kind::Numeric { .. } => (column.name.clone(), ColumnKind::Numeric),
+            _ => (column.name.clone(), ColumnKind::Categorical),
+        };
+        self.columns.iter().map(kind).collect()
     }
 
     /// The column of the table that each number of an encoded row comes from.

@@ -141,14 +141,17 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Reads a table. The columns of `like`, if given, are those that it must have, of the kinds that they have there.
+    /// Reads a table. `kinds`, if given, are the columns that it must have (see [`kinds`](Self::kinds)), others are not read.
     ///
     /// # Errors
     /// A file that cannot be read or holds no table, a column that is asked for and not there. Single rows that do
     /// not parse are left out: see [`unparsed`](Self::unparsed).
-    pub fn open(path: &Path, options: &TableOptions, like: Option<&Self>) -> Result<Self> {
-        let kinds = like.map(Self::kinds);
-        typed::frame(read::open(path, options)?, options, kinds.as_deref())
+    pub fn open(
+        path: &Path,
+        options: &TableOptions,
+        kinds: Option<&[(String, ColumnKind)]>,
+    ) -> Result<Self> {
+        typed::frame(read::open(path, options)?, options, kinds)
     }
 
     /// Reads a table with a header out of memory, as [`open`](Self::open) reads a CSV file.
@@ -211,7 +214,8 @@ impl Frame {
         format!("line {}", self.lines[row])
     }
 
-    fn kinds(&self) -> Vec<(String, ColumnKind)> {
+    /// The columns by name, with what they hold.
+    pub fn kinds(&self) -> Vec<(String, ColumnKind)> {
         let kind = |(name, column): &(String, Column)| (name.clone(), column.kind());
         self.columns.iter().map(kind).collect()
     }
@@ -325,11 +329,10 @@ pub fn open_frame_splits(
     holdout: impl FnOnce(Frame) -> Result<(Frame, Frame)>,
 ) -> Result<Splits<Frame>> {
     // The training part comes first and says what the columns of the others are.
-    let first: RefCell<Option<Frame>> = RefCell::new(None);
+    let kinds: RefCell<Option<Vec<(String, ColumnKind)>>> = RefCell::new(None);
     let open = |file: &Path| {
-        let like = first.borrow().as_ref().map(|frame| frame.select(&[]));
-        let frame = Frame::open(file, options, like.as_ref())?;
-        first.borrow_mut().get_or_insert_with(|| frame.select(&[]));
+        let frame = Frame::open(file, options, kinds.borrow().as_deref())?;
+        kinds.borrow_mut().get_or_insert_with(|| frame.kinds());
         Ok(frame)
     };
     files::open_splits(path, &EXTENSIONS, |_| false, open, holdout)

@@ -72,7 +72,8 @@ pub(super) fn frame(
         Some(name) => Some(position(&cells, name)?),
         None => cells.header.iter().position(|column| column == LABEL),
     };
-    for name in options.drop.iter().chain(&options.categorical) {
+    let asked_for = options.drop.iter().chain(&options.categorical);
+    for name in asked_for.filter(|_| kinds.is_none()) {
         position(&cells, name)?;
     }
     let columns = match kinds {

@@ -4,7 +4,9 @@
 //! - [`tasks`]: what the command line offers, and the types behind it for library users.
 
 pub mod models;
+pub mod shap;
 pub mod tasks;
+pub mod threshold;
 
 use panoply_core::Pipeline;
 

@@ -2,7 +2,7 @@
 
 use panoply_anomaly::{
     models::spectral_residual::{SpectralResidual, SpectralResidualConfig},
-    tasks::{Series, SeriesDetector},
+    tasks::series::{Series, SeriesDetector},
 };
 use panoply_core::{
     Error, Input, Payload, PredictOptions, RunContext, Session, Task, TrainOutcome, TrainRequest,
@@ -60,7 +60,7 @@ fn rows_one_by_one_are_scored_as_the_series_is() {
         let found = answer(session.as_mut(), row).unwrap();
         let expected = expected.as_ref().unwrap().score;
         assert_eq!(found["score"].as_f64().unwrap(), expected, "row {at}");
-        assert_eq!(found["is_anomaly"], json!(expected > detector.threshold));
+        assert_eq!(found["is_anomaly"], json!(expected > detector.calibration.threshold));
         assert_eq!(found["contributions"]["value"].as_f64().unwrap(), expected);
         let p_value = found["p_value"].as_f64().unwrap();
         assert!(p_value > 0.0 && p_value <= 1.0);
@@ -160,7 +160,7 @@ fn a_file_is_fitted_scored_and_scored_again_from_its_predictions() {
     let mut lines = String::new();
     for found in detector.score(&series).unwrap() {
         let score = found.unwrap().score;
-        let output = json!({ "score": score, "is_anomaly": detector.is_anomaly(score) });
+        let output = json!({ "score": score, "is_anomaly": detector.calibration.is_anomaly(score) });
         writeln!(lines, "{}", json!({ "input": "row", "output": output })).unwrap();
     }
     let predictions = dir.path().join("predictions.jsonl");
@@ -174,29 +174,26 @@ fn a_file_is_fitted_scored_and_scored_again_from_its_predictions() {
 }
 
 #[test]
-fn thresholds_by_every_rule() {
+fn labelled_anomalies_do_not_move_the_threshold() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("wave.csv");
-    std::fs::write(&file, wave(600, 200)).unwrap();
-    let threshold = |name: &str, set: &str| {
+    let threshold = |name: &str, text: String, sets: &[&str]| {
         let folder = dir.path().join(name);
         std::fs::create_dir(&folder).unwrap();
-        let outcome = train(&folder, "base", &file, &["data.holdout=0.4", set]);
-        // The held-out part has no anomaly: the fit is refused where it is scored, so a later spike is needed.
-        outcome.map(|outcome| {
-            let model = outcome.model.display().to_string();
-            SeriesDetector::open(&model, &RunContext::cpu()).unwrap().threshold
-        })
+        let file = folder.join("wave.csv");
+        // A labelled spike at the end, so that the held-out part can be scored.
+        std::fs::write(&file, text + "36000,9.0,1\n36060,0.0,0\n").unwrap();
+        let sets = [&["data.holdout=0.4"], sets].concat();
+        let model = train(&folder, "base", &file, &sets)?.model.display().to_string();
+        SeriesDetector::open(&model, &RunContext::cpu()).map(|d| d.calibration.threshold)
     };
-    assert!(threshold("none", "threshold={\"rule\":\"f1\"}").is_err());
-    let mut text = wave(600, 200);
-    text.push_str("36000,9.0,1\n36060,0.0,0\n");
-    std::fs::write(&file, text).unwrap();
-    assert_eq!(threshold("fixed", "threshold={\"rule\":\"fixed\",\"value\":2.5}").unwrap(), 2.5);
-    let f1 = threshold("f1", "threshold={\"rule\":\"f1\"}").unwrap();
-    let half = threshold("half", "threshold={\"rule\":\"quantile\",\"contamination\":0.5}").unwrap();
-    assert!(half < f1, "{half} {f1}");
-    assert!(threshold("wrong", "threshold={\"rule\":\"quantile\",\"contamination\":2}").is_err());
+    let f1 = threshold("f1", wave(600, 200), &["threshold.method=f1"]).unwrap();
+    let quantile = threshold("normal", wave(600, 200), &[]).unwrap();
+    let unlabelled = wave(600, 200).replace(",1\n", ",0\n");
+    let contaminated = threshold("unlabelled", unlabelled, &[]).unwrap();
+    assert!(quantile < contaminated, "{quantile} {contaminated}");
+    assert!(f1 > 0.0);
+    assert!(threshold("none", wave(600, 900), &["threshold.method=f1"]).is_err());
+    assert!(threshold("wrong", wave(600, 200), &["threshold.contamination=2"]).is_err());
 }
 
 #[test]

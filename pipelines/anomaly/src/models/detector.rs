@@ -2,6 +2,7 @@
 
 use panoply_core::{Error, Result, weights::Arrays};
 use panoply_datasets::frame::Matrix;
+use std::path::Path;
 
 /// Rows that a detector may take for normal: the only thing that a detector is fitted to.
 ///
@@ -47,7 +48,7 @@ impl<T> NormalOnly<T> {
 }
 
 /// A fitted detector. Its constructor is `fit`, which takes [`NormalOnly`] rows; there is none that is not fitted.
-pub trait Detector: Send + Sync {
+pub trait Detector: Send {
     /// One score a row, higher for what is more abnormal. Rows do not influence each other.
     ///
     /// # Errors
@@ -63,8 +64,21 @@ pub trait Detector: Send + Sync {
     /// Width of the rows that it takes.
     fn width(&self) -> usize;
 
-    /// What it has learned, to be saved; `None` for a network, which saves itself.
+    /// What it has learned; none for a network, whose parameters [`save`](Self::save) writes.
     fn arrays(&self) -> Arrays;
+
+    /// Number of floating-point values that it has learned.
+    fn num_params(&self) -> usize {
+        self.arrays().num_params()
+    }
+
+    /// Writes what it has learned as safetensors.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn save(&self, path: &Path) -> Result<()> {
+        self.arrays().save(path)
+    }
 }
 
 /// A detector with the scores of the rows that it was fitted to. Neighbour methods do not count a row among its own

@@ -1,5 +1,7 @@
-//! Detectors, one file each.
+//! Detectors, one file each, behind [`Detector`].
 
+pub mod auto_encoder;
+pub mod deep_svdd;
 mod detector;
 pub mod ecod;
 pub mod hbos;
@@ -7,9 +9,11 @@ pub mod iforest;
 pub mod knn;
 pub mod lof;
 mod neighbours;
+pub mod network;
 pub mod pca;
 pub mod spectral_residual;
 pub mod stream;
+pub mod vae;
 pub mod windowed_gaussian;
 
 pub use detector::{Detector, Fit, NormalOnly};

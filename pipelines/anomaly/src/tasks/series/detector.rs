@@ -1,7 +1,10 @@
 //! A detector with its threshold, as a model folder holds it.
 
 use super::{recipe::DetectorConfig, train};
-use crate::models::stream::{SeriesStream, StreamScore};
+use crate::{
+    models::stream::{SeriesStream, StreamScore},
+    threshold::Calibration,
+};
 use panoply_core::{Error, ModelCard, ModelFolder, Result, RunContext, weights::Arrays};
 use panoply_datasets::{TimeSeries, series::SeriesOptions};
 use serde::{Deserialize, Serialize};
@@ -33,10 +36,8 @@ pub struct SeriesDetector {
     pub config: Config,
     /// How rows are read; travels with the model.
     pub options: SeriesOptions,
-    /// Rows with a score above it are anomalies.
-    pub threshold: f64,
-    /// Scores of normal training rows, ascending: what a score is compared with.
-    pub calibration: Vec<f64>,
+    /// Its threshold, and scores of normal training rows: what a score is compared with.
+    pub calibration: Calibration,
     pub(super) card: ModelCard,
 }
 
@@ -47,16 +48,18 @@ impl SeriesDetector {
     /// No such folder; files of another task, damaged ones, settings that cannot work.
     pub fn open(model: &str, context: &RunContext) -> Result<Self> {
         let settings: Settings = context.settings()?;
-        let detector = if model == super::BUNDLED {
+        let mut detector = if model == super::BUNDLED {
             train::bundled()?
         } else {
             Self::from_folder(&ModelFolder::open(Path::new(model))?)?
         };
-        let threshold = settings.threshold.unwrap_or(detector.threshold);
-        if !threshold.is_finite() {
-            return Err(Error::input("--set threshold", threshold.to_string(), "a finite score"));
+        if let Some(threshold) = settings.threshold {
+            if !threshold.is_finite() {
+                return Err(Error::input("--set threshold", threshold.to_string(), "a finite score"));
+            }
+            detector.calibration.threshold = threshold;
         }
-        Ok(Self { threshold, ..detector })
+        Ok(detector)
     }
 
     fn from_folder(folder: &ModelFolder) -> Result<Self> {
@@ -71,18 +74,16 @@ impl SeriesDetector {
         let config: Config = folder.read_json(ModelFolder::CONFIG)?.ok_or_else(|| missing(ModelFolder::CONFIG))?;
         let options = folder.read_json(ModelFolder::PREPROCESSOR)?.unwrap_or_default();
         let mut arrays = Arrays::load(&folder.file(ModelFolder::WEIGHTS))?;
-        let threshold = arrays.take_shaped::<f64, 1>("threshold", [1])?[0];
-        let ([_], calibration) = arrays.take::<f64, 1>("calibration")?;
+        let calibration = Calibration::take(&mut arrays)?;
         arrays.finish()?;
         config.detector.stream(config.columns.len(), config.gap)?;
-        Ok(Self { config, options, threshold, calibration, card })
+        Ok(Self { config, options, calibration, card })
     }
 
     /// What it has learned.
     pub(super) fn arrays(&self) -> Arrays {
         let mut arrays = Arrays::default();
-        arrays.put("threshold", [1], vec![self.threshold]);
-        arrays.put("calibration", [self.calibration.len()], self.calibration.clone());
+        self.calibration.put(&mut arrays);
         arrays
     }
 
@@ -106,18 +107,6 @@ impl SeriesDetector {
             return Err(Error::input(series.location(), what, expected));
         }
         score(&mut self.stream()?, series)
-    }
-
-    /// Whether a score is that of an anomaly.
-    pub fn is_anomaly(&self, score: f64) -> bool {
-        score > self.threshold
-    }
-
-    /// The conformal p-value of a score: the share of normal rows, this one among them, that score as high.
-    pub fn p_value(&self, score: f64) -> f64 {
-        let below = self.calibration.partition_point(|&other| other < score);
-        let reach = self.calibration.len() - below;
-        (reach + 1) as f64 / (self.calibration.len() + 1) as f64
     }
 }
 

@@ -78,7 +78,7 @@ impl Total {
             let scores: Vec<f64> = found.iter().map(|f| f.as_ref().map_or(lowest, |f| f.score)).collect();
             let flagged: Vec<bool> = found
                 .iter()
-                .map(|f| f.as_ref().is_some_and(|f| detector.is_anomaly(f.score)))
+                .map(|f| f.as_ref().is_some_and(|f| detector.calibration.is_anomaly(f.score)))
                 .collect();
             total.add(source, at, &scores, &flagged)?;
             progress.advance(1, "");

@@ -23,7 +23,7 @@ mod session;
 mod train;
 
 pub use detector::{Config, SeriesDetector, Settings};
-pub use recipe::{DataConfig, DetectorConfig, RECIPES, Recipe, ThresholdConfig};
+pub use recipe::{DataConfig, DetectorConfig, RECIPES, Recipe};
 
 use panoply_core::{
     DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, RecipeInfo, Result, RunContext,

@@ -5,6 +5,7 @@ use crate::models::{
     stream::{ColumnStream, SeriesStream},
     windowed_gaussian::{WindowedGaussian, WindowedGaussianConfig},
 };
+use crate::threshold::ThresholdConfig;
 use panoply_core::{RecipeInfo, Result, recipe};
 use panoply_datasets::series::SeriesOptions;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub struct Recipe {
     pub detector: DetectorConfig,
     /// A step of more than this many times the usual one makes a detector forget what came before; `null` for never.
     pub gap: Option<f64>,
-    /// From which score on a row is called an anomaly.
+    /// From which score on a row is called an anomaly, by the normal rows of the training part.
     pub threshold: ThresholdConfig,
     /// Kept with the run. These detectors draw nothing at random.
     pub seed: u64,
@@ -108,24 +109,6 @@ impl DetectorConfig {
     }
 }
 
-/// How the threshold is found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "rule", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ThresholdConfig {
-    /// So that this share of the normal training rows lies above it.
-    Quantile {
-        /// The share.
-        contamination: f64,
-    },
-    /// A given score.
-    Fixed {
-        /// The score.
-        value: f64,
-    },
-    /// Where F1 on the labelled training rows is highest.
-    F1,
-}
-
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
@@ -143,7 +126,10 @@ impl Recipe {
             },
             detector: DetectorConfig::SpectralResidual(SpectralResidualConfig::default()),
             gap: Some(SeriesOptions::default().gap),
-            threshold: ThresholdConfig::Quantile { contamination: 0.005 },
+            threshold: ThresholdConfig {
+                contamination: 0.005,
+                ..ThresholdConfig::default()
+            },
             seed: 0,
         }
     }

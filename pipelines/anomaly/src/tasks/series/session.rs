@@ -114,14 +114,14 @@ fn stamp_output(
     score: Option<&StreamScore>,
     options: &PredictOptions,
 ) -> Output {
-    let is_anomaly = score.is_some_and(|score| detector.is_anomaly(score.score));
+    let is_anomaly = score.is_some_and(|score| detector.calibration.is_anomaly(score.score));
     let shown = score.map_or("missing".into(), |score| format!("{:.4}", score.score));
-    let p_value = score.map(|score| detector.p_value(score.score));
+    let p_value = score.map(|score| detector.calibration.p_value(score.score));
     let mark = if is_anomaly { "anomaly" } else { "" };
     Output {
         json: json!({
             "score": score.map(|score| score.score),
-            "threshold": detector.threshold,
+            "threshold": detector.calibration.threshold,
             "is_anomaly": is_anomaly,
             "p_value": p_value,
             "contributions": score.map(|score| contributions(detector, score)).unwrap_or_default(),
@@ -129,7 +129,7 @@ fn stamp_output(
         raw: options.raw.then(|| json!({ "columns": score.map(|score| &score.columns) })),
         table: vec![
             ["", "score", "threshold", "anomaly"].map(String::from).to_vec(),
-            vec![String::new(), shown, format!("{:.4}", detector.threshold), mark.into()],
+            vec![String::new(), shown, format!("{:.4}", detector.calibration.threshold), mark.into()],
         ],
         ..Output::default()
     }
@@ -145,7 +145,7 @@ pub(super) fn whole_output(
     let scores: Vec<Option<f64>> = found.iter().map(|f| f.as_ref().map(|f| f.score)).collect();
     let flagged: Vec<bool> = scores
         .iter()
-        .map(|score| score.is_some_and(|score| detector.is_anomaly(score)))
+        .map(|score| score.is_some_and(|score| detector.calibration.is_anomaly(score)))
         .collect();
     let mut table = vec![["", "from", "to", "rows", "highest score"].map(String::from).to_vec()];
     let mut listed = Vec::new();
@@ -171,11 +171,11 @@ pub(super) fn whole_output(
     } else {
         Vec::new()
     };
-    let p_values: Vec<Option<f64>> = scores.iter().map(|s| s.map(|s| detector.p_value(s))).collect();
+    let p_values: Vec<Option<f64>> = scores.iter().map(|s| s.map(|s| detector.calibration.p_value(s))).collect();
     Ok(Output {
         json: json!({
             "score": scores,
-            "threshold": detector.threshold,
+            "threshold": detector.calibration.threshold,
             "is_anomaly": flagged,
             "p_value": p_values,
             "contributions": contributions,

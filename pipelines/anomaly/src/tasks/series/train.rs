@@ -4,8 +4,9 @@ use super::{
     eval::{Source, Total},
     detector::{Config, SeriesDetector, score},
     draw,
-    recipe::{Recipe, ThresholdConfig},
+    recipe::Recipe,
 };
+use crate::threshold::Calibration;
 use panoply_core::{
     Artefact, Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome,
     TrainRequest,
@@ -20,7 +21,6 @@ use panoply_datasets::{
     open_series_splits,
     series::NabFolder,
 };
-use panoply_metrics::f1_max;
 use std::{path::Path, time::Instant};
 
 /// Calibration scores that a model keeps.
@@ -118,43 +118,18 @@ fn fit(recipe: &Recipe, data: &Data) -> Result<SeriesDetector> {
     }
     // Only normal rows say what is normal.
     let mut normal: Vec<f64> = scores.iter().zip(&labels).filter(|(_, label)| !**label).map(|(&s, _)| s).collect();
-    normal.sort_by(f64::total_cmp);
+    normal.sort_by(f64::total_cmp); // So that what is kept is spread over all of them.
     if normal.is_empty() {
         return Err(Error::input(&data.location, "no normal row without a missing value", "some to fit to"));
     }
-    let threshold = match recipe.threshold {
-        ThresholdConfig::Fixed { value } => value,
-        ThresholdConfig::Quantile { contamination } if (0.0..1.0).contains(&contamination) => {
-            quantile(&normal, 1.0 - contamination)
-        }
-        ThresholdConfig::Quantile { contamination } => {
-            let expected = "a share from 0 to below 1";
-            return Err(Error::input("threshold.contamination", contamination.to_string(), expected));
-        }
-        // Anomalies lie above it, so it is just below the best one.
-        ThresholdConfig::F1 => f1_max(&labels, &scores)
-            .map_err(|e| Error::input(&data.location, e.to_string(), "labelled anomalies in the training part"))?
-            .threshold
-            .next_down(),
-    };
-    if !threshold.is_finite() {
-        return Err(Error::input("threshold", threshold.to_string(), "a finite score"));
-    }
+    let threshold = recipe.threshold.find(&normal, Some((&scores, &labels)))?;
     let config = Config { detector: recipe.detector.clone(), gap: recipe.gap, columns };
     let kept = normal.len().min(MAX_CALIBRATION);
     let spread = |i: usize| normal[(2 * i + 1) * normal.len() / (2 * kept)];
-    let calibration: Vec<f64> = (0..kept).map(spread).collect();
+    let calibration = Calibration::new(threshold, &(0..kept).map(spread).collect::<Vec<_>>())?;
     let kind = ["anomaly", super::NAME, config.detector.name()];
-    let card = ModelCard::new(kind, 1 + calibration.len(), "unknown", &format!("fitted to {}", data.location));
-    Ok(SeriesDetector { config, options: recipe.data.options.clone(), threshold, calibration, card })
-}
-
-/// The linearly interpolated quantile of ascending values.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let position = share * (sorted.len() - 1) as f64;
-    let low = position.floor() as usize;
-    let high = (low + 1).min(sorted.len() - 1);
-    sorted[low] + (sorted[high] - sorted[low]) * position.fract()
+    let card = ModelCard::new(kind, 1 + kept, "unknown", &format!("fitted to {}", data.location));
+    Ok(SeriesDetector { config, options: recipe.data.options.clone(), calibration, card })
 }
 
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
@@ -206,18 +181,6 @@ fn picture(detector: &SeriesDetector, scored: &Source) -> Result<Option<Artefact
         return Ok(None);
     };
     let found = detector.score(series)?;
-    let flagged = found.iter().map(|f| f.as_ref().is_some_and(|f| detector.is_anomaly(f.score)));
+    let flagged = found.iter().map(|f| f.as_ref().is_some_and(|f| detector.calibration.is_anomaly(f.score)));
     draw::series(series, &flagged.collect::<Vec<_>>()).map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_interpolated() {
-        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
-        assert_eq!(quantile(&[1.0, 2.0, 4.0], 1.0), 4.0);
-        assert_eq!(quantile(&[7.0], 0.5), 7.0);
-    }
 }
