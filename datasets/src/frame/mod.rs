@@ -162,6 +162,21 @@ impl Frame {
         typed::frame(read::separated(location, bytes, b',', options)?, options, None)
     }
 
+    /// Reads a table out of memory: JSON lines where it begins with a brace, else tab-separated where its header holds a
+    /// tab, else comma-separated. `kinds` as for [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_bytes(
+        location: &str,
+        bytes: &[u8],
+        options: &TableOptions,
+        kinds: Option<&[(String, ColumnKind)]>,
+    ) -> Result<Self> {
+        let bytes = files::unpack(location, bytes)?;
+        typed::frame(read::sniffed(location, &bytes, options)?, options, kinds)
+    }
+
     /// Where it came from.
     pub fn location(&self) -> &str {
         &self.location

@@ -76,6 +76,17 @@ pub(crate) fn open(path: &Path, options: &TableOptions) -> Result<Cells> {
     }
 }
 
+/// Reads a table whose form its first line tells.
+pub(super) fn sniffed(location: &str, bytes: &[u8], options: &TableOptions) -> Result<Cells> {
+    let bytes = files::without_bom(bytes);
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        return json_lines(location, bytes);
+    }
+    let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let separator = if header.contains(&b'\t') { b'\t' } else { b',' };
+    separated(location, bytes, separator, options)
+}
+
 /// Reads comma-separated (RFC 4180) or tab-separated values. Tabs stand between plain values: quotes mean nothing there.
 pub(super) fn separated(
     location: &str,

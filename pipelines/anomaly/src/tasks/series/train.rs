@@ -134,6 +134,10 @@ fn fit(recipe: &Recipe, data: &Data) -> Result<SeriesDetector> {
 
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
     let started = Instant::now();
+    if request.model.is_some() {
+        let expected = "none: a detector is fitted anew";
+        return Err(Error::input("--model", "a model to start from", expected));
+    }
     let recipe = apply_sets(Recipe::named(&request.recipe)?, &request.sets)?;
     let data = Data::of(&recipe, request.data.as_deref())?;
     request.begin(&recipe)?;
