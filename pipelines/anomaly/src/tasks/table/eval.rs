@@ -1,10 +1,10 @@
 //! What scores are worth on labelled rows.
 
-use super::{Scorer, draw};
+use super::{Scorer, Settings, draw};
 use panoply_core::{
     Artefact, Error, Evaluation, Result, fit::Metrics, predictions::read_predictions,
 };
-use panoply_datasets::frame::{Frame, TableOptions, frame_file_for_eval};
+use panoply_datasets::frame::{Frame, frame_file_for_eval};
 use panoply_metrics::{
     MetricError, average_precision, f1_max, precision_at_n, recall_at_fpr, roc_auc,
 };
@@ -112,14 +112,18 @@ pub(super) fn eval(scorer: &Scorer, data: &Path) -> Result<Evaluation> {
 }
 
 /// Scores predictions, whoever made them: one a row of the table that parses, in order.
-pub(super) fn score_predictions(predictions: &Path, data: &Path) -> Result<Evaluation> {
+pub(super) fn score_predictions(
+    predictions: &Path,
+    data: &Path,
+    settings: &Settings,
+) -> Result<Evaluation> {
     #[derive(Deserialize)]
     struct Line {
         score: f64,
         threshold: Option<f64>,
     }
     let file = frame_file_for_eval(data)?;
-    let frame = Frame::open(&file, &TableOptions::default(), None)?;
+    let frame = Frame::open(&file, &settings.table, None)?;
     let (mut scores, mut threshold) = (Vec::new(), f64::INFINITY);
     for line in read_predictions(predictions)? {
         let line = line?.parse::<Line>("{\"score\": a number, \"threshold\": a number}")?;

@@ -115,9 +115,9 @@ impl Task for Table {
         &self,
         predictions: &Path,
         data: &Path,
-        _context: &RunContext,
+        context: &RunContext,
     ) -> Result<Evaluation> {
-        eval::score_predictions(predictions, data)
+        eval::score_predictions(predictions, data, &context.settings()?)
     }
 
     fn check_data(&self, data: &Path, _context: &RunContext) -> Result<DataCheck> {

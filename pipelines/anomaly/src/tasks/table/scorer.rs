@@ -40,6 +40,8 @@ pub struct Settings {
     pub probability: Option<ProbabilityMethod>,
     /// `explain`: sets of columns that kernel SHAP looks at where there are more than ten columns.
     pub num_sets: usize,
+    /// `eval --metrics-only`: how the table of labels is read.
+    pub table: TableOptions,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             threshold: None,
             probability: None,
             num_sets: 2048,
+            table: TableOptions::default(),
         }
     }
 }
