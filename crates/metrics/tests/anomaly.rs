@@ -5,10 +5,7 @@
     clippy::unwrap_used,
     reason = "a panic in a helper fails its test, as it should"
 )]
-#![expect(
-    clippy::print_stdout,
-    reason = "`--nocapture` shows the NAB scores"
-)]
+#![expect(clippy::print_stdout, reason = "`--nocapture` shows the NAB scores")]
 
 use panoply_metrics::{
     Cardinality, KsMethod, MetricError, MmdTest, NabCorpus, NabProfile, PositionalBias,

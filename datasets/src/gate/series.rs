@@ -28,7 +28,9 @@ fn summary((name, series): &(&str, &TimeSeries)) -> SplitSummary {
         name: (*name).into(),
         location: series.location().into(),
         samples: series.len(),
-        unusable: (0..series.len()).filter(|&at| series.is_missing(at)).collect(),
+        unusable: (0..series.len())
+            .filter(|&at| series.is_missing(at))
+            .collect(),
     }
 }
 
@@ -38,18 +40,26 @@ fn balance(splits: &[(&str, &TimeSeries)]) -> Vec<ClassCount> {
     }
     let count = |wanted: bool| {
         let of = |(_, series): &(&str, &TimeSeries)| {
-            series.labels().map_or(0, |labels| labels.iter().filter(|&&label| label == wanted).count())
+            series.labels().map_or(0, |labels| {
+                labels.iter().filter(|&&label| label == wanted).count()
+            })
         };
         splits.iter().map(of).collect()
     };
     [("normal", false), ("anomaly", true)]
-        .map(|(class, wanted)| ClassCount { class: class.into(), counts: count(wanted) })
+        .map(|(class, wanted)| ClassCount {
+            class: class.into(),
+            counts: count(wanted),
+        })
         .into()
 }
 
 fn single(series: &TimeSeries) -> Vec<Finding> {
     let at = |row: usize| format_stamp(series.stamps()[row]);
-    let missing: Vec<String> = (0..series.len()).filter(|&row| series.is_missing(row)).map(at).collect();
+    let missing: Vec<String> = (0..series.len())
+        .filter(|&row| series.is_missing(row))
+        .map(at)
+        .collect();
     let gaps: Vec<String> = series
         .gaps()
         .into_iter()
@@ -60,7 +70,10 @@ fn single(series: &TimeSeries) -> Vec<Finding> {
         let first = present.next();
         present.all(|value| Some(value) == first)
     };
-    let columns = series.columns().iter().filter(|(_, values)| is_constant(values));
+    let columns = series
+        .columns()
+        .iter()
+        .filter(|(_, values)| is_constant(values));
     let constant: Vec<String> = columns.map(|(name, _)| name.clone()).collect();
     let is_torn = series.stretches().iter().all(|stretch| stretch.len() < 2);
     let torn = is_torn.then(|| {
@@ -68,9 +81,19 @@ fn single(series: &TimeSeries) -> Vec<Finding> {
         Finding::new(Level::Error, Kind::FewSamples, what, 0, [])
     });
     [
-        Finding::about(Level::Warning, Kind::Missing, "rows with a missing value", &missing),
+        Finding::about(
+            Level::Warning,
+            Kind::Missing,
+            "rows with a missing value",
+            &missing,
+        ),
         Finding::about(Level::Info, Kind::Gap, "gaps; no window crosses one", &gaps),
-        Finding::about(Level::Warning, Kind::Constant, "columns that never change", &constant),
+        Finding::about(
+            Level::Warning,
+            Kind::Constant,
+            "columns that never change",
+            &constant,
+        ),
         torn,
     ]
     .into_iter()
@@ -80,7 +103,10 @@ fn single(series: &TimeSeries) -> Vec<Finding> {
 
 fn overlap(series: &TimeSeries, with: &TimeSeries) -> Option<Finding> {
     let (first, last) = (*series.stamps().first()?, *series.stamps().last()?);
-    let within = with.stamps().iter().filter(|&&stamp| first <= stamp && stamp <= last);
+    let within = with
+        .stamps()
+        .iter()
+        .filter(|&&stamp| first <= stamp && stamp <= last);
     let within: Vec<String> = within.map(|&stamp| format_stamp(stamp)).collect();
     let what = "rows of the second lie within the time of the first";
     Finding::about(Level::Error, Kind::Leakage, what, &within)
@@ -97,9 +123,15 @@ mod tests {
 
     #[test]
     fn gaps_missing_values_and_constants_are_found() {
-        let report = inspect_series(&series("t,v,c,label\n0,1,5,0\n1,,5,0\n2,3,5,1\n9,4,5,0\n10,5,5,0\n"), &[]);
+        let report = inspect_series(
+            &series("t,v,c,label\n0,1,5,0\n1,,5,0\n2,3,5,1\n9,4,5,0\n10,5,5,0\n"),
+            &[],
+        );
         let found: Vec<_> = report.findings.iter().map(|f| (f.kind, f.count)).collect();
-        assert_eq!(found, [(Kind::Missing, 1), (Kind::Constant, 1), (Kind::Gap, 1)]);
+        assert_eq!(
+            found,
+            [(Kind::Missing, 1), (Kind::Constant, 1), (Kind::Gap, 1)]
+        );
         assert_eq!(report.balance[1].counts, [1]);
         assert_eq!(report.unusable("train"), [1]);
     }

@@ -115,13 +115,22 @@ impl TimeSeries {
         labels: Option<Vec<bool>>,
         gap: f64,
     ) -> Result<Self> {
-        let wrong = |what: String| Error::input(location, what, "ascending times, and a value for each in every column");
+        let wrong = |what: String| {
+            Error::input(
+                location,
+                what,
+                "ascending times, and a value for each in every column",
+            )
+        };
         let len = stamps.len();
         if columns.is_empty() {
             return Err(wrong("no column of values".into()));
         }
         if let Some((name, values)) = columns.iter().find(|(_, values)| values.len() != len) {
-            return Err(wrong(format!("{} values of '{name}' for {len} times", values.len())));
+            return Err(wrong(format!(
+                "{} values of '{name}' for {len} times",
+                values.len()
+            )));
         }
         if labels.as_ref().is_some_and(|labels| labels.len() != len) {
             return Err(wrong(format!("another number of labels than {len}")));
@@ -129,17 +138,30 @@ impl TimeSeries {
         if let Some(at) = stamps.windows(2).position(|pair| pair[1] <= pair[0]) {
             return Err(wrong(format!("time {} is not after time {at}", at + 1)));
         }
-        if columns.iter().any(|(_, values)| values.iter().any(|v| v.is_infinite())) {
+        if columns
+            .iter()
+            .any(|(_, values)| values.iter().any(|v| v.is_infinite()))
+        {
             return Err(wrong("an infinite value".into()));
         }
         let max_step = max_step(&stamps, gap);
-        Ok(Self { location: location.into(), stamps, columns, labels, max_step })
+        Ok(Self {
+            location: location.into(),
+            stamps,
+            columns,
+            labels,
+            max_step,
+        })
     }
 
     fn of_cells(cells: Cells, options: &SeriesOptions) -> Result<Self> {
         let place = |line: usize| format!("{}:{line}", cells.location);
         if let Some(broken) = cells.broken.first() {
-            return Err(Error::input(&cells.location, broken.clone(), "a row of the header's columns"));
+            return Err(Error::input(
+                &cells.location,
+                broken.clone(),
+                "a row of the header's columns",
+            ));
         }
         let roles = Roles::of(&cells, options)?;
         let mut rows = Vec::with_capacity(cells.rows.len());
@@ -147,20 +169,32 @@ impl TimeSeries {
             let cell = |at: usize| row.get(at).unwrap_or_default().trim();
             let stamp = parse_stamp(cell(roles.time)).ok_or_else(|| {
                 let what = format!("'{}' in '{}'", cell(roles.time), cells.header[roles.time]);
-                Error::input(place(line), what, "a time (ISO 8601, or seconds since 1970)")
+                Error::input(
+                    place(line),
+                    what,
+                    "a time (ISO 8601, or seconds since 1970)",
+                )
             })?;
             let mut values = Vec::with_capacity(roles.values.len());
             for &at in &roles.values {
                 let value = number(cell(at)).ok_or_else(|| {
                     let what = format!("'{}' in '{}'", cell(at), cells.header[at]);
-                    Error::input(place(line), what, "a finite number, or nothing where it is missing")
+                    Error::input(
+                        place(line),
+                        what,
+                        "a finite number, or nothing where it is missing",
+                    )
                 })?;
                 values.push(value);
             }
-            let label = roles.label.map(|at| truth(cell(at)).ok_or(at)).transpose().map_err(|at| {
-                let what = format!("'{}' in '{}'", cell(at), cells.header[at]);
-                Error::input(place(line), what, "a label: 0 or 1")
-            })?;
+            let label = roles
+                .label
+                .map(|at| truth(cell(at)).ok_or(at))
+                .transpose()
+                .map_err(|at| {
+                    let what = format!("'{}' in '{}'", cell(at), cells.header[at]);
+                    Error::input(place(line), what, "a label: 0 or 1")
+                })?;
             rows.push((stamp, line, values, label));
         }
         if options.sort {
@@ -168,14 +202,20 @@ impl TimeSeries {
         }
         let rows = distinct(&cells.location, rows, options.keep)?;
         if rows.is_empty() {
-            return Err(Error::input(&cells.location, "no rows", "a series of at least one row"));
+            return Err(Error::input(
+                &cells.location,
+                "no rows",
+                "a series of at least one row",
+            ));
         }
         let column = |(at, &of): (usize, &usize)| {
             let values = rows.iter().map(|row| row.2[at]).collect();
             (cells.header[of].clone(), values)
         };
         let columns = roles.values.iter().enumerate().map(column).collect();
-        let labels = roles.label.map(|_| rows.iter().map(|row| row.3 == Some(true)).collect());
+        let labels = roles
+            .label
+            .map(|_| rows.iter().map(|row| row.3 == Some(true)).collect());
         let stamps = rows.iter().map(|row| row.0).collect();
         Self::new(&cells.location, stamps, columns, labels, options.gap)
     }
@@ -224,7 +264,10 @@ impl TimeSeries {
             let what = format!("{} labels for {} rows", labels.len(), self.len());
             return Err(Error::input(&self.location, what, "one label a row"));
         }
-        Ok(Self { labels: Some(labels), ..self })
+        Ok(Self {
+            labels: Some(labels),
+            ..self
+        })
     }
 
     /// The median step between two times, in milliseconds; 0 for fewer than two rows.
@@ -240,7 +283,9 @@ impl TimeSeries {
     /// Rows that come after a gap.
     pub fn gaps(&self) -> Vec<usize> {
         let steps = self.stamps.windows(2).enumerate();
-        let gap = |(at, pair): (usize, &[i64])| (pair[1].saturating_sub(pair[0]) > self.max_step).then_some(at + 1);
+        let gap = |(at, pair): (usize, &[i64])| {
+            (pair[1].saturating_sub(pair[0]) > self.max_step).then_some(at + 1)
+        };
         steps.filter_map(gap).collect()
     }
 
@@ -256,7 +301,8 @@ impl TimeSeries {
             if self.is_missing(at) {
                 continue;
             }
-            let goes_on = at > 0 && self.stamps[at].saturating_sub(self.stamps[at - 1]) <= self.max_step;
+            let goes_on =
+                at > 0 && self.stamps[at].saturating_sub(self.stamps[at - 1]) <= self.max_step;
             match stretches.last_mut() {
                 Some(last) if last.end == at && goes_on => last.end = at + 1,
                 _ => stretches.push(at..at + 1),
@@ -270,10 +316,15 @@ impl TimeSeries {
     /// # Panics
     /// If `length` or `stride` is 0.
     pub fn windows(&self, length: usize, stride: usize) -> Vec<Range<usize>> {
-        assert!(length > 0 && stride > 0, "a window of {length} rows every {stride}");
+        assert!(
+            length > 0 && stride > 0,
+            "a window of {length} rows every {stride}"
+        );
         let of_stretch = |stretch: Range<usize>| {
             let last = (stretch.end + 1).saturating_sub(length);
-            (stretch.start..last).step_by(stride).map(move |at| at..at + length)
+            (stretch.start..last)
+                .step_by(stride)
+                .map(move |at| at..at + length)
         };
         self.stretches().into_iter().flat_map(of_stretch).collect()
     }
@@ -281,12 +332,16 @@ impl TimeSeries {
     /// Rows `range`. What counts as a gap stays what it was.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
-        let column = |(name, values): &(String, Vec<f64>)| (name.clone(), values[range.clone()].to_vec());
+        let column =
+            |(name, values): &(String, Vec<f64>)| (name.clone(), values[range.clone()].to_vec());
         Self {
             location: self.location.clone(),
             stamps: self.stamps[range.clone()].to_vec(),
             columns: self.columns.iter().map(column).collect(),
-            labels: self.labels.as_ref().map(|labels| labels[range.clone()].to_vec()),
+            labels: self
+                .labels
+                .as_ref()
+                .map(|labels| labels[range.clone()].to_vec()),
             max_step: self.max_step,
         }
     }
@@ -308,10 +363,14 @@ impl TimeSeries {
     /// SHA-256 over times, values and labels.
     pub fn digest(&self) -> String {
         let mut sum = Sha256::new();
-        self.stamps.iter().for_each(|stamp| sum.update(stamp.to_le_bytes()));
+        self.stamps
+            .iter()
+            .for_each(|stamp| sum.update(stamp.to_le_bytes()));
         for (name, values) in &self.columns {
             sum.update(name.as_bytes());
-            values.iter().for_each(|value| sum.update(value.to_le_bytes()));
+            values
+                .iter()
+                .for_each(|value| sum.update(value.to_le_bytes()));
         }
         for &label in self.labels.iter().flatten() {
             sum.update([u8::from(label)]);
@@ -321,7 +380,10 @@ impl TimeSeries {
 }
 
 /// Which of `names` is that of the times: the one that `options` name, else the first that is called like one.
-pub fn time_column<'n>(mut names: impl Iterator<Item = &'n str>, options: &SeriesOptions) -> Option<&'n str> {
+pub fn time_column<'n>(
+    mut names: impl Iterator<Item = &'n str>,
+    options: &SeriesOptions,
+) -> Option<&'n str> {
     names.find(|name| match &options.timestamp {
         Some(wanted) => name == wanted,
         None => TIMES.contains(&name.to_lowercase().as_str()),
@@ -342,30 +404,59 @@ impl Roles {
             let found = header.iter().position(|column| column == name);
             found.ok_or_else(|| {
                 let known = header.join(", ");
-                Error::input(&cells.location, format!("no column '{name}'"), format!("one of {known}"))
+                Error::input(
+                    &cells.location,
+                    format!("no column '{name}'"),
+                    format!("one of {known}"),
+                )
             })
         };
-        let usual = |names: &[&str]| header.iter().position(|column| names.contains(&column.to_lowercase().as_str()));
+        let usual = |names: &[&str]| {
+            header
+                .iter()
+                .position(|column| names.contains(&column.to_lowercase().as_str()))
+        };
         if let Some(name) = &options.timestamp {
             named(name)?;
         }
         let found = time_column(header.iter().map(String::as_str), options);
-        let time = header.iter().position(|name| Some(name.as_str()) == found).ok_or_else(|| {
-            let what = format!("no column of times among {}", header.join(", "));
-            let expected = format!("one called {}, or its name as `timestamp`", TIMES.join(", "));
-            Error::input(&cells.location, what, expected)
-        })?;
+        let time = header
+            .iter()
+            .position(|name| Some(name.as_str()) == found)
+            .ok_or_else(|| {
+                let what = format!("no column of times among {}", header.join(", "));
+                let expected = format!(
+                    "one called {}, or its name as `timestamp`",
+                    TIMES.join(", ")
+                );
+                Error::input(&cells.location, what, expected)
+            })?;
         let label = options.label.as_ref().map(named).transpose()?;
-        let label = label.or_else(|| usual(&LABELS).filter(|&at| !options.values.contains(&header[at])));
+        let label =
+            label.or_else(|| usual(&LABELS).filter(|&at| !options.values.contains(&header[at])));
         let values = if options.values.is_empty() {
-            (0..header.len()).filter(|&at| at != time && Some(at) != label).collect()
+            (0..header.len())
+                .filter(|&at| at != time && Some(at) != label)
+                .collect()
         } else {
-            options.values.iter().map(named).collect::<Result<Vec<_>>>()?
+            options
+                .values
+                .iter()
+                .map(named)
+                .collect::<Result<Vec<_>>>()?
         };
         if values.is_empty() {
-            return Err(Error::input(&cells.location, "no column of values", "at least one beside the times"));
+            return Err(Error::input(
+                &cells.location,
+                "no column of values",
+                "at least one beside the times",
+            ));
         }
-        Ok(Self { time, values, label })
+        Ok(Self {
+            time,
+            values,
+            label,
+        })
     }
 }
 
@@ -387,7 +478,12 @@ fn distinct(location: &str, rows: Vec<Row>, keep: Option<Keep>) -> Result<Vec<Ro
             continue;
         }
         if row.0 < last.0 {
-            let what = format!("{} after {} of line {}", format_stamp(row.0), format_stamp(last.0), last.1);
+            let what = format!(
+                "{} after {} of line {}",
+                format_stamp(row.0),
+                format_stamp(last.0),
+                last.1
+            );
             return Err(Error::input(place, what, "ascending times (or `sort`)"));
         }
         match keep {
@@ -395,7 +491,11 @@ fn distinct(location: &str, rows: Vec<Row>, keep: Option<Keep>) -> Result<Vec<Ro
             Some(Keep::Last) => *last = row,
             Some(Keep::All) | None => {
                 let what = format!("{} again, as in line {}", format_stamp(row.0), last.1);
-                return Err(Error::input(place, what, "every time once (or `keep`: first or last)"));
+                return Err(Error::input(
+                    place,
+                    what,
+                    "every time once (or `keep`: first or last)",
+                ));
             }
         }
     }
@@ -419,7 +519,10 @@ fn truth(cell: &str) -> Option<bool> {
 }
 
 fn median_step(stamps: &[i64]) -> i64 {
-    let mut steps: Vec<i64> = stamps.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    let mut steps: Vec<i64> = stamps
+        .windows(2)
+        .map(|pair| pair[1].saturating_sub(pair[0]))
+        .collect();
     steps.sort_unstable();
     steps.get(steps.len() / 2).copied().unwrap_or(0)
 }
@@ -433,10 +536,26 @@ fn max_step(stamps: &[i64], gap: f64) -> i64 {
 ///
 /// # Errors
 /// As [`TimeSeries::open`]; no training file in a folder; parts with other columns.
-pub fn open_series_splits(path: &Path, options: &SeriesOptions, fraction: f64) -> Result<Splits<TimeSeries>> {
+pub fn open_series_splits(
+    path: &Path,
+    options: &SeriesOptions,
+    fraction: f64,
+) -> Result<Splits<TimeSeries>> {
     let open = |file: &Path| TimeSeries::open(file, options);
-    let splits = files::open_splits(path, &EXTENSIONS, |_| false, open, |all| all.holdout(fraction))?;
-    let names = |series: &TimeSeries| series.columns.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let splits = files::open_splits(
+        path,
+        &EXTENSIONS,
+        |_| false,
+        open,
+        |all| all.holdout(fraction),
+    )?;
+    let names = |series: &TimeSeries| {
+        series
+            .columns
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>()
+    };
     let expected = names(&splits.train);
     for (_, part) in splits.parts() {
         if names(part) != expected {

@@ -40,36 +40,57 @@ impl NabFolder {
     pub fn open(path: &Path) -> Result<Self> {
         let labels = path.join(WINDOWS);
         let text = std::fs::read_to_string(&labels).map_err(|e| Error::io("read", &labels, e))?;
-        let named: BTreeMap<String, Vec<[String; 2]>> = serde_json::from_str(&text).map_err(|e| {
-            let expected = "for each file a list of windows, each the first and the last time";
-            Error::input(labels.display().to_string(), e.to_string(), expected)
-        })?;
+        let named: BTreeMap<String, Vec<[String; 2]>> =
+            serde_json::from_str(&text).map_err(|e| {
+                let expected = "for each file a list of windows, each the first and the last time";
+                Error::input(labels.display().to_string(), e.to_string(), expected)
+            })?;
         let one = |(name, windows): (String, Vec<[String; 2]>)| {
-            let options = SeriesOptions { keep: Some(Keep::All), ..SeriesOptions::default() };
+            let options = SeriesOptions {
+                keep: Some(Keep::All),
+                ..SeriesOptions::default()
+            };
             let series = TimeSeries::open(&path.join("data").join(&name), &options)?;
             let mut rows = Vec::with_capacity(windows.len());
             for [first, last] in windows {
-                let found = parse_stamp(&first).zip(parse_stamp(&last)).filter(|(first, last)| first <= last);
+                let found = parse_stamp(&first)
+                    .zip(parse_stamp(&last))
+                    .filter(|(first, last)| first <= last);
                 let within = found.and_then(|(first, last)| {
                     let first = series.stamps().partition_point(|&stamp| stamp < first);
                     // To the end of its second: a repeated time is some milliseconds later.
-                    let after = series.stamps().partition_point(|&stamp| stamp < last + 1000);
+                    let after = series
+                        .stamps()
+                        .partition_point(|&stamp| stamp < last + 1000);
                     (first < after).then(|| (first, after - 1))
                 });
                 rows.push(within.ok_or_else(|| {
                     let what = format!("a window from {first} to {last} of {name}");
-                    Error::input(labels.display().to_string(), what, "ascending times within the file")
+                    Error::input(
+                        labels.display().to_string(),
+                        what,
+                        "ascending times within the file",
+                    )
                 })?);
             }
             rows.sort_unstable();
             let mut is_anomaly = vec![false; series.len()];
-            rows.iter().for_each(|&(first, last)| is_anomaly[first..=last].fill(true));
+            rows.iter()
+                .for_each(|&(first, last)| is_anomaly[first..=last].fill(true));
             let series = series.with_labels(is_anomaly)?;
-            Ok(NabSeries { name, series, windows: rows })
+            Ok(NabSeries {
+                name,
+                series,
+                windows: rows,
+            })
         };
         let series = named.into_iter().map(one).collect::<Result<Vec<_>>>()?;
         if series.is_empty() {
-            return Err(Error::input(labels.display().to_string(), "no series", "at least one"));
+            return Err(Error::input(
+                labels.display().to_string(),
+                "no series",
+                "at least one",
+            ));
         }
         Ok(Self { series })
     }

@@ -33,7 +33,10 @@ fn iso(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let mut parts = date.split('-').map(|part| digits(part));
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=days_of(year, month)).contains(&day) {
+    if parts.next().is_some()
+        || !(1..=12).contains(&month)
+        || !(1..=days_of(year, month)).contains(&day)
+    {
         return None;
     }
     let midnight = days_since_1970(year, month, day) * DAY;
@@ -60,7 +63,9 @@ fn clock_millis(text: &str) -> Option<i64> {
         Some(part) => {
             let (second, fraction) = part.split_once('.').unwrap_or((part, "0"));
             let valid = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
-            let fraction: f64 = valid.then(|| format!("0.{fraction}").parse().ok()).flatten()?;
+            let fraction: f64 = valid
+                .then(|| format!("0.{fraction}").parse().ok())
+                .flatten()?;
             (digits(second)?, (fraction * 1000.0).round() as i64)
         }
     };
@@ -154,8 +159,21 @@ mod tests {
     #[test]
     fn what_is_no_time() {
         for text in [
-            "", "now", "NaN", "inf", "1e40", "2014-13-01", "2015-02-29", "2014-07-01 25:00:00", "2014-07-01x",
-            "2014-07-01 12", "2014-07-01 12:00:00.", "2014-07-01 12:00+99:00", "-2014-07-0", "2014-07-01Z", "日日日日",
+            "",
+            "now",
+            "NaN",
+            "inf",
+            "1e40",
+            "2014-13-01",
+            "2015-02-29",
+            "2014-07-01 25:00:00",
+            "2014-07-01x",
+            "2014-07-01 12",
+            "2014-07-01 12:00:00.",
+            "2014-07-01 12:00+99:00",
+            "-2014-07-0",
+            "2014-07-01Z",
+            "日日日日",
         ] {
             assert_eq!(parse_stamp(text), None, "{text}");
         }
@@ -163,7 +181,12 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for text in ["2014-07-01 12:00:00", "1999-12-31 23:59:59", "1600-02-29 00:00:00", "2014-07-01 12:00:00.250"] {
+        for text in [
+            "2014-07-01 12:00:00",
+            "1999-12-31 23:59:59",
+            "1600-02-29 00:00:00",
+            "2014-07-01 12:00:00.250",
+        ] {
             assert_eq!(format_stamp(parse_stamp(text).unwrap()), text);
         }
     }

@@ -12,10 +12,17 @@ fn refusal(text: &str, options: &SeriesOptions) -> String {
 #[test]
 fn columns_find_their_roles() {
     let series = read("value,Date,is_anomaly,other\n1,2014-07-01,0,5\n2,2014-07-02,1,6\n").unwrap();
-    let names: Vec<_> = series.columns().iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<_> = series
+        .columns()
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(names, ["value", "other"]);
     assert_eq!(series.labels(), Some(&[false, true][..]));
-    assert_eq!((series.median_step(), series.row(1)), (86_400_000, vec![2.0, 6.0]));
+    assert_eq!(
+        (series.median_step(), series.row(1)),
+        (86_400_000, vec![2.0, 6.0])
+    );
 
     let options = SeriesOptions {
         timestamp: Some("b".into()),
@@ -23,7 +30,10 @@ fn columns_find_their_roles() {
         ..SeriesOptions::default()
     };
     let series = TimeSeries::from_csv("s.csv", b"a,b,c\n7,0,x\n8,60,y\n", &options).unwrap();
-    assert_eq!((series.stamps(), series.columns().len()), (&[0, 60_000][..], 1));
+    assert_eq!(
+        (series.stamps(), series.columns().len()),
+        (&[0, 60_000][..], 1)
+    );
 }
 
 #[test]
@@ -55,9 +65,18 @@ fn what_is_wrong_is_named_with_its_line() {
 #[test]
 fn order_and_repeated_times_by_explicit_choice() {
     let text = b"timestamp,value\n60,1\n0,2\n60,3\n";
-    let options = |keep| SeriesOptions { sort: true, keep, ..SeriesOptions::default() };
+    let options = |keep| SeriesOptions {
+        sort: true,
+        keep,
+        ..SeriesOptions::default()
+    };
     let read = |keep| TimeSeries::from_csv("s.csv", text, &options(keep));
-    assert!(read(None).unwrap_err().to_string().contains("again, as in line 2"));
+    assert!(
+        read(None)
+            .unwrap_err()
+            .to_string()
+            .contains("again, as in line 2")
+    );
     assert_eq!(read(Some(Keep::First)).unwrap().columns()[0].1, [2.0, 1.0]);
     assert_eq!(read(Some(Keep::Last)).unwrap().columns()[0].1, [2.0, 3.0]);
 }
@@ -77,7 +96,10 @@ fn windows_cross_no_gap_and_no_missing_value() {
 fn splits_are_by_time() {
     let series = read("t,v\n0,1\n1,2\n2,3\n3,4\n").unwrap();
     let (kept, held) = series.holdout(0.25).unwrap();
-    assert_eq!((kept.stamps(), held.stamps()), (&[0, 1000, 2000][..], &[3000][..]));
+    assert_eq!(
+        (kept.stamps(), held.stamps()),
+        (&[0, 1000, 2000][..], &[3000][..])
+    );
     assert_ne!(kept.digest(), held.digest());
     for fraction in [0.0, 1.0, 0.01, f64::NAN] {
         assert!(series.holdout(fraction).is_err(), "{fraction}");
@@ -93,7 +115,9 @@ fn splits_are_by_time() {
 
 #[test]
 fn a_series_keeps_its_promises() {
-    let make = |stamps: Vec<i64>, values: Vec<f64>| TimeSeries::new("here", stamps, vec![("v".into(), values)], None, 1.5);
+    let make = |stamps: Vec<i64>, values: Vec<f64>| {
+        TimeSeries::new("here", stamps, vec![("v".into(), values)], None, 1.5)
+    };
     assert!(make(vec![0, 0], vec![1.0, 2.0]).is_err());
     assert!(make(vec![0], vec![1.0, 2.0]).is_err());
     assert!(make(vec![0], vec![f64::INFINITY]).is_err());
@@ -110,19 +134,29 @@ fn a_folder_of_the_numenta_benchmark() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    let rows: String = (0..10).map(|i| format!("2014-07-01 00:0{i}:00,{i}\n")).collect();
+    let rows: String = (0..10)
+        .map(|i| format!("2014-07-01 00:0{i}:00,{i}\n"))
+        .collect();
     write("data/a/one.csv", &format!("timestamp,value\n{rows}"));
     write("data/a/two.csv", &format!("timestamp,value\n{rows}"));
     let labels = |from: &str, to: &str| {
-        format!("{{\"a/one.csv\": [[\"2014-07-01 00:0{from}:00.000000\", \"2014-07-01 00:0{to}:00.000000\"]], \"a/two.csv\": []}}")
+        format!(
+            "{{\"a/one.csv\": [[\"2014-07-01 00:0{from}:00.000000\", \"2014-07-01 00:0{to}:00.000000\"]], \"a/two.csv\": []}}"
+        )
     };
     write("labels/combined_windows.json", &labels("3", "5"));
     assert!(NabFolder::is_at(dir.path()) && !NabFolder::is_at(&dir.path().join("data")));
     let folder = NabFolder::open(dir.path()).unwrap();
     assert_eq!(folder.series.len(), 2);
     let one = &folder.series[0];
-    assert_eq!((one.name.as_str(), &one.windows[..]), ("a/one.csv", &[(3, 5)][..]));
-    assert_eq!(one.series.labels().unwrap().iter().filter(|&&l| l).count(), 3);
+    assert_eq!(
+        (one.name.as_str(), &one.windows[..]),
+        ("a/one.csv", &[(3, 5)][..])
+    );
+    assert_eq!(
+        one.series.labels().unwrap().iter().filter(|&&l| l).count(),
+        3
+    );
     assert_eq!(folder.series[1].series.labels(), Some(&[false; 10][..]));
 
     write("labels/combined_windows.json", &labels("7", "5"));

@@ -30,10 +30,16 @@ fn spectral_residual_equals_alibi_detect() {
     let cases: Value =
         serde_json::from_str(include_str!("fixtures/series/spectral_residual.json")).unwrap();
     let floats = |value: &Value| -> Vec<f64> {
-        value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .collect()
     };
     for case in cases.as_array().unwrap() {
-        let config: SpectralResidualConfig = serde_json::from_value(case["config"].clone()).unwrap();
+        let config: SpectralResidualConfig =
+            serde_json::from_value(case["config"].clone()).unwrap();
         let mut model = SpectralResidual::new(config).unwrap();
         let ours = model.score(&floats(&case["values"])).unwrap();
         let reference = floats(&case["scores"]);
@@ -41,7 +47,11 @@ fn spectral_residual_equals_alibi_detect() {
         for (at, (ours, reference)) in ours.iter().zip(&reference).enumerate() {
             // The score divides by a mean that can be small: relative where it is large.
             let gap = (ours - reference).abs() / reference.abs().max(1.0);
-            assert!(gap < 1e-6, "{} [{at}]: {ours}, reference {reference}", case["name"]);
+            assert!(
+                gap < 1e-6,
+                "{} [{at}]: {ours}, reference {reference}",
+                case["name"]
+            );
         }
     }
 }
@@ -60,7 +70,10 @@ fn rows_one_by_one_are_scored_as_the_series_is() {
         let found = answer(session.as_mut(), row).unwrap();
         let expected = expected.as_ref().unwrap().score;
         assert_eq!(found["score"].as_f64().unwrap(), expected, "row {at}");
-        assert_eq!(found["is_anomaly"], json!(expected > detector.calibration.threshold));
+        assert_eq!(
+            found["is_anomaly"],
+            json!(expected > detector.calibration.threshold)
+        );
         assert_eq!(found["contributions"]["value"].as_f64().unwrap(), expected);
         let p_value = found["p_value"].as_f64().unwrap();
         assert!(p_value > 0.0 && p_value <= 1.0);
@@ -93,10 +106,21 @@ fn wrong_rows_are_named_and_leave_the_stream_as_it_was() {
             answer(twin.as_mut(), row).unwrap()
         );
     }
-    let missing = answer(session.as_mut(), json!({ "timestamp": 80 * 300, "value": null })).unwrap();
-    assert_eq!((&missing["score"], &missing["is_anomaly"]), (&Value::Null, &json!(false)));
+    let missing = answer(
+        session.as_mut(),
+        json!({ "timestamp": 80 * 300, "value": null }),
+    )
+    .unwrap();
+    assert_eq!(
+        (&missing["score"], &missing["is_anomaly"]),
+        (&Value::Null, &json!(false))
+    );
     // What came before is forgotten.
-    let next = answer(session.as_mut(), json!({ "timestamp": 81 * 300, "value": 50.0 })).unwrap();
+    let next = answer(
+        session.as_mut(),
+        json!({ "timestamp": 81 * 300, "value": 50.0 }),
+    )
+    .unwrap();
     assert_eq!(next["score"], json!(0.0));
 }
 
@@ -112,7 +136,11 @@ fn lists_that_do_not_fit_are_refused() {
     ] {
         assert!(answer(session.as_mut(), row.clone()).is_err(), "{row}");
     }
-    let short = answer(session.as_mut(), json!({ "timestamp": [0, 60], "value": [1.0, null] })).unwrap();
+    let short = answer(
+        session.as_mut(),
+        json!({ "timestamp": [0, 60], "value": [1.0, null] }),
+    )
+    .unwrap();
     assert_eq!(short["score"], json!([0.0, null]));
 }
 
@@ -149,8 +177,15 @@ fn a_file_is_fitted_scored_and_scored_again_from_its_predictions() {
     let metric = |name: &str| outcome.metrics.iter().find(|(n, _)| n == name).unwrap().1;
     assert!(metric("valid_auroc") > 0.9, "{:?}", outcome.metrics);
     // Point-wise first; the point-adjusted one last, under its name.
-    let names: Vec<_> = outcome.metrics.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!((names[0], names[7]), ("valid_auroc", "valid_point_adjusted_f1"));
+    let names: Vec<_> = outcome
+        .metrics
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        (names[0], names[7]),
+        ("valid_auroc", "valid_point_adjusted_f1")
+    );
 
     let model = outcome.model.display().to_string();
     let context = RunContext::cpu();
@@ -160,16 +195,21 @@ fn a_file_is_fitted_scored_and_scored_again_from_its_predictions() {
     let mut lines = String::new();
     for found in detector.score(&series).unwrap() {
         let score = found.unwrap().score;
-        let output = json!({ "score": score, "is_anomaly": detector.calibration.is_anomaly(score) });
+        let output =
+            json!({ "score": score, "is_anomaly": detector.calibration.is_anomaly(score) });
         writeln!(lines, "{}", json!({ "input": "row", "output": output })).unwrap();
     }
     let predictions = dir.path().join("predictions.jsonl");
     std::fs::write(&predictions, &lines).unwrap();
-    let again = Series.score_predictions(&predictions, &file, &context).unwrap();
+    let again = Series
+        .score_predictions(&predictions, &file, &context)
+        .unwrap();
     assert_eq!(direct.metrics, again.metrics);
 
     std::fs::write(&predictions, lines.lines().next().unwrap()).unwrap();
-    let error = Series.score_predictions(&predictions, &file, &context).unwrap_err();
+    let error = Series
+        .score_predictions(&predictions, &file, &context)
+        .unwrap_err();
     assert!(error.to_string().contains("1 predictions"), "{error}");
 }
 
@@ -183,7 +223,10 @@ fn labelled_anomalies_do_not_move_the_threshold() {
         // A labelled spike at the end, so that the held-out part can be scored.
         std::fs::write(&file, text + "36000,9.0,1\n36060,0.0,0\n").unwrap();
         let sets = [&["data.holdout=0.4"], sets].concat();
-        let model = train(&folder, "base", &file, &sets)?.model.display().to_string();
+        let model = train(&folder, "base", &file, &sets)?
+            .model
+            .display()
+            .to_string();
         SeriesDetector::open(&model, &RunContext::cpu()).map(|d| d.calibration.threshold)
     };
     let f1 = threshold("f1", wave(600, 200), &["threshold.method=f1"]).unwrap();
@@ -214,7 +257,9 @@ fn bad_files_are_refused_by_name() {
     }
     let labels = "timestamp,value\n0,1\n60,2\n120,1\n180,4\n";
     std::fs::write(&file, labels).unwrap();
-    let error = Series.eval(BUNDLED, &file, 1, &RunContext::cpu()).unwrap_err();
+    let error = Series
+        .eval(BUNDLED, &file, 1, &RunContext::cpu())
+        .unwrap_err();
     assert!(error.to_string().contains("no column of labels"), "{error}");
 }
 

@@ -34,21 +34,38 @@ pub struct SpectralResidualConfig {
 
 impl Default for SpectralResidualConfig {
     fn default() -> Self {
-        Self { window: 251, window_amp: 3, window_local: 21, n_est_points: 5, n_grad_points: 5 }
+        Self {
+            window: 251,
+            window_amp: 3,
+            window_local: 21,
+            n_est_points: 5,
+            n_grad_points: 5,
+        }
     }
 }
 
 impl SpectralResidualConfig {
     /// The fewest values that can be scored.
     pub fn min_len(&self) -> usize {
-        self.window_local.max(self.n_grad_points).max(self.window_amp) + 1
+        self.window_local
+            .max(self.n_grad_points)
+            .max(self.window_amp)
+            + 1
     }
 
     fn check(&self) -> Result<()> {
-        let parts = [self.window_amp, self.window_local, self.n_est_points, self.n_grad_points];
+        let parts = [
+            self.window_amp,
+            self.window_local,
+            self.n_est_points,
+            self.n_grad_points,
+        ];
         if parts.contains(&0) || self.window < self.min_len() || self.window > 1 << 20 {
             let what = format!("{self:?}");
-            let expected = format!("windows of at least 1, and a history of {} to 1048576", self.min_len());
+            let expected = format!(
+                "windows of at least 1, and a history of {} to 1048576",
+                self.min_len()
+            );
             return Err(Error::input("spectral residual", what, expected));
         }
         Ok(())
@@ -69,7 +86,11 @@ impl SpectralResidual {
     /// A window of 0; a history too short for the others.
     pub fn new(config: SpectralResidualConfig) -> Result<Self> {
         config.check()?;
-        Ok(Self { config, planner: RealFftPlanner::new(), history: Vec::new() })
+        Ok(Self {
+            config,
+            planner: RealFftPlanner::new(),
+            history: Vec::new(),
+        })
     }
 
     /// Scores every value of `values` with all of them as the window: how far each stands out of the saliency map's mean
@@ -81,7 +102,11 @@ impl SpectralResidual {
         let least = self.config.min_len();
         if values.len() < least {
             let what = format!("{} values", values.len());
-            return Err(Error::input("spectral residual", what, format!("at least {least}")));
+            return Err(Error::input(
+                "spectral residual",
+                what,
+                format!("at least {least}"),
+            ));
         }
         if values.iter().all(|value| *value == values[0]) {
             return Ok(vec![0.0; values.len()]);
@@ -112,17 +137,26 @@ impl SpectralResidual {
     /// Absolute value of the signal whose spectrum has the phases of `values` and the spectral residual as its log
     /// amplitude. The spectrum of real values is symmetric: half of it says everything.
     fn saliency_map(&mut self, values: &[f64]) -> Result<Vec<f64>> {
-        let failed = |e: realfft::FftError| Error::Internal { context: "Fourier transform".into(), message: e.to_string() };
+        let failed = |e: realfft::FftError| Error::Internal {
+            context: "Fourier transform".into(),
+            message: e.to_string(),
+        };
         let n = values.len();
         let forward = self.planner.plan_fft_forward(n);
         let mut spectrum = forward.make_output_vec();
-        forward.process(&mut values.to_vec(), &mut spectrum).map_err(failed)?;
+        forward
+            .process(&mut values.to_vec(), &mut spectrum)
+            .map_err(failed)?;
         let log_amp: Vec<f64> = spectrum.iter().map(|c| (c.norm() + EPSILON).ln()).collect();
         let means = self.mean_of_frequencies(&log_amp[1..]);
         let means = std::iter::once(log_amp[0]).chain(means);
         for ((c, log_amp), mean) in spectrum.iter_mut().zip(&log_amp).zip(means) {
             let norm = c.norm();
-            let phase = if norm == 0.0 { Complex64::new(1.0, 0.0) } else { *c / norm };
+            let phase = if norm == 0.0 {
+                Complex64::new(1.0, 0.0)
+            } else {
+                *c / norm
+            };
             *c = phase * (log_amp - mean).exp();
         }
         // What has no counterpart is real; rounding may have left a trace.
@@ -132,8 +166,13 @@ impl SpectralResidual {
         }
         let mut signal = vec![0.0; n];
         let inverse = self.planner.plan_fft_inverse(n);
-        inverse.process(&mut spectrum, &mut signal).map_err(failed)?;
-        Ok(signal.into_iter().map(|value| (value / n as f64).abs()).collect())
+        inverse
+            .process(&mut spectrum, &mut signal)
+            .map_err(failed)?;
+        Ok(signal
+            .into_iter()
+            .map(|value| (value / n as f64).abs())
+            .collect())
     }
 
     /// The moving mean of the log amplitudes, reflected at both ends.
@@ -142,7 +181,9 @@ impl SpectralResidual {
         let right = (width - 1) / 2;
         let left = width - 1 - right;
         let before = log_amp[1..=left].iter().rev();
-        let after = log_amp[log_amp.len() - 1 - right..log_amp.len() - 1].iter().rev();
+        let after = log_amp[log_amp.len() - 1 - right..log_amp.len() - 1]
+            .iter()
+            .rev();
         let padded: Vec<f64> = before.chain(log_amp).chain(after).copied().collect();
         let mean = |part: &[f64]| part.iter().sum::<f64>() / width as f64;
         padded.windows(width).map(mean).collect()
@@ -164,7 +205,10 @@ impl ColumnStream for SpectralResidual {
         }
         let window = self.history[self.history.len() - usable..].to_vec();
         let scores = self.score(&window);
-        scores.ok().and_then(|scores| scores.last().copied()).unwrap_or(0.0)
+        scores
+            .ok()
+            .and_then(|scores| scores.last().copied())
+            .unwrap_or(0.0)
     }
 
     fn reset(&mut self) {
@@ -177,7 +221,9 @@ mod tests {
     use super::*;
 
     fn wave(n: usize) -> Vec<f64> {
-        (0..n).map(|i| (i as f64 * 0.3).sin() + (i as f64 * 0.051).cos()).collect()
+        (0..n)
+            .map(|i| (i as f64 * 0.3).sin() + (i as f64 * 0.051).cos())
+            .collect()
     }
 
     #[test]
@@ -187,7 +233,11 @@ mod tests {
         values[450] += 4.0;
         let scores: Vec<f64> = values.iter().map(|&value| stream.push(value)).collect();
         let before = scores[..450].iter().copied().fold(0.0, f64::max);
-        assert!(scores[450] > 2.0 * before, "{} against {before}", scores[450]);
+        assert!(
+            scores[450] > 2.0 * before,
+            "{} against {before}",
+            scores[450]
+        );
         assert!(scores[..16].iter().all(|&score| score == 0.0));
     }
 

@@ -45,7 +45,12 @@ pub struct SeriesStream {
 impl SeriesStream {
     /// Of one stream a column; a step of more than `gap` times the usual one is a gap, `None` for never.
     pub fn new(columns: Vec<Box<dyn ColumnStream>>, gap: Option<f64>) -> Self {
-        Self { columns, gap, last: None, steps: Steps::default() }
+        Self {
+            columns,
+            gap,
+            last: None,
+            steps: Steps::default(),
+        }
     }
 
     /// Takes the row of time `stamp` (milliseconds since 1970). A row with a missing value (NaN) has no score and ends
@@ -57,7 +62,11 @@ impl SeriesStream {
     pub fn push(&mut self, location: &str, stamp: i64, row: &[f64]) -> Result<Option<StreamScore>> {
         if row.len() != self.columns.len() {
             let expected = format!("{}, one a column", self.columns.len());
-            return Err(Error::input(location, format!("{} values", row.len()), expected));
+            return Err(Error::input(
+                location,
+                format!("{} values", row.len()),
+                expected,
+            ));
         }
         if let Some(value) = row.iter().find(|value| value.abs() > MAX_VALUE) {
             let expected = format!("a magnitude of at most {MAX_VALUE:e}");
@@ -79,7 +88,11 @@ impl SeriesStream {
             self.reset();
             return Ok(None);
         }
-        let scores = self.columns.iter_mut().zip(row).map(|(column, &value)| column.push(value));
+        let scores = self
+            .columns
+            .iter_mut()
+            .zip(row)
+            .map(|(column, &value)| column.push(value));
         Ok(Some(StreamScore::of(scores.collect())))
     }
 
@@ -138,10 +151,31 @@ mod tests {
     fn nothing_is_remembered_across_a_gap_or_a_missing_value() {
         let mut stream = SeriesStream::new(vec![Box::new(Count(0))], Some(1.5));
         let mut scores = Vec::new();
-        for (stamp, value) in [(0, 1.0), (10, 1.0), (20, 1.0), (50, 1.0), (60, f64::NAN), (70, 1.0), (80, 1.0)] {
-            scores.push(stream.push("row", stamp, &[value]).unwrap().map(|s| s.score));
+        for (stamp, value) in [
+            (0, 1.0),
+            (10, 1.0),
+            (20, 1.0),
+            (50, 1.0),
+            (60, f64::NAN),
+            (70, 1.0),
+            (80, 1.0),
+        ] {
+            scores.push(
+                stream
+                    .push("row", stamp, &[value])
+                    .unwrap()
+                    .map(|s| s.score),
+            );
         }
-        let expected = [Some(0.0), Some(1.0), Some(2.0), Some(0.0), None, Some(0.0), Some(1.0)];
+        let expected = [
+            Some(0.0),
+            Some(1.0),
+            Some(2.0),
+            Some(0.0),
+            None,
+            Some(0.0),
+            Some(1.0),
+        ];
         assert_eq!(scores, expected);
     }
 

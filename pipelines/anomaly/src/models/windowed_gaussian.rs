@@ -23,7 +23,10 @@ pub struct WindowedGaussianConfig {
 
 impl Default for WindowedGaussianConfig {
     fn default() -> Self {
-        Self { window_size: 6400, step_size: 100 }
+        Self {
+            window_size: 6400,
+            step_size: 100,
+        }
     }
 }
 
@@ -45,9 +48,19 @@ impl WindowedGaussian {
     pub fn new(config: WindowedGaussianConfig) -> Result<Self> {
         if config.window_size == 0 || !(1..=config.window_size).contains(&config.step_size) {
             let expected = "a window of at least 1, and a step from 1 to it";
-            return Err(Error::input("windowed Gaussian", format!("{config:?}"), expected));
+            return Err(Error::input(
+                "windowed Gaussian",
+                format!("{config:?}"),
+                expected,
+            ));
         }
-        Ok(Self { config, window: Vec::new(), pending: Vec::new(), mean: 0.0, deviation: 1.0 })
+        Ok(Self {
+            config,
+            window: Vec::new(),
+            pending: Vec::new(),
+            mean: 0.0,
+            deviation: 1.0,
+        })
     }
 
     fn measure(&mut self) {
@@ -96,7 +109,10 @@ mod tests {
 
     #[test]
     fn tails_by_hand() {
-        let config = WindowedGaussianConfig { window_size: 4, step_size: 2 };
+        let config = WindowedGaussianConfig {
+            window_size: 4,
+            step_size: 2,
+        };
         let mut stream = WindowedGaussian::new(config).unwrap();
         let scores: Vec<f64> = [0.0, 2.0, 1.0, 3.0].map(|value| stream.push(value)).into();
         // Nothing before; a constant window; the mean of 0 and 2; two deviations (0.8165) above a mean of 1.
@@ -115,7 +131,10 @@ mod tests {
     #[test]
     fn a_window_of_nothing_is_refused() {
         for (window_size, step_size) in [(0, 1), (5, 0), (5, 6)] {
-            let config = WindowedGaussianConfig { window_size, step_size };
+            let config = WindowedGaussianConfig {
+                window_size,
+                step_size,
+            };
             assert!(WindowedGaussian::new(config).is_err());
         }
     }

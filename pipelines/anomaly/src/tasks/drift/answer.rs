@@ -11,7 +11,12 @@ const SMALLEST: f64 = 1e-16;
 pub(super) fn picture(drift: &Drift) -> Result<Artefact> {
     let bar = |name: &str, p_value: f64| (name.to_string(), -p_value.max(SMALLEST).log10());
     let mut bars = vec![bar("all columns (MMD)", drift.mmd.p_value)];
-    bars.extend(drift.columns.iter().map(|column| bar(&column.column, column.p_value)));
+    bars.extend(
+        drift
+            .columns
+            .iter()
+            .map(|column| bar(&column.column, column.p_value)),
+    );
     let svg = plot::bars("Drift: -log10 of the p-value", &bars)?;
     Ok(Artefact {
         file_name: "drift.svg".into(),
@@ -22,7 +27,11 @@ pub(super) fn picture(drift: &Drift) -> Result<Artefact> {
 /// The columns, the most surprising first; then all together.
 pub(super) fn table(drift: &Drift) -> Vec<Vec<String>> {
     let mark = |is_drift: bool| if is_drift { "drift" } else { "" }.to_string();
-    let mut rows = vec![["", "column", "test", "statistic", "p-value", "drift"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["", "column", "test", "statistic", "p-value", "drift"]
+            .map(String::from)
+            .to_vec(),
+    ];
     let mut columns: Vec<_> = drift.columns.iter().collect();
     columns.sort_by(|a, b| a.p_value.total_cmp(&b.p_value));
     for column in columns {

@@ -11,7 +11,8 @@
 
 use panoply_core::{Error, Result, seed, weights::Arrays};
 use panoply_datasets::frame::{
-    CategoricalEncoding, Column, ColumnKind, EncodeConfig, Encoder, Frame, Matrix, Scaling, TableOptions,
+    CategoricalEncoding, Column, ColumnKind, EncodeConfig, Encoder, Frame, Matrix, Scaling,
+    TableOptions,
 };
 use panoply_metrics::{MetricError, MmdTest, chi2_contingency, ks_2samp};
 use serde::{Deserialize, Serialize};
@@ -40,18 +41,29 @@ pub struct DriftConfig {
 
 impl Default for DriftConfig {
     fn default() -> Self {
-        Self { alpha: 0.05, num_permutations: 199, mmd_rows: 500, max_values: 10_000, seed: 0 }
+        Self {
+            alpha: 0.05,
+            num_permutations: 199,
+            mmd_rows: 500,
+            max_values: 10_000,
+            seed: 0,
+        }
     }
 }
 
 impl DriftConfig {
     fn check(&self) -> Result<()> {
-        let wrong = |name: &str, value: String, expected: &str| Err(Error::input(name, value, expected));
+        let wrong =
+            |name: &str, value: String, expected: &str| Err(Error::input(name, value, expected));
         if !(self.alpha > 0.0 && self.alpha < 1.0) {
             return wrong("alpha", self.alpha.to_string(), "a chance between 0 and 1");
         }
         if self.num_permutations == 0 || self.num_permutations > 100_000 {
-            return wrong("num_permutations", self.num_permutations.to_string(), "1 to 100000");
+            return wrong(
+                "num_permutations",
+                self.num_permutations.to_string(),
+                "1 to 100000",
+            );
         }
         if !(2..=10_000).contains(&self.mmd_rows) {
             return wrong("mmd_rows", self.mmd_rows.to_string(), "2 to 10000");
@@ -172,10 +184,18 @@ impl Reference {
         for (name, column) in frame.columns() {
             if column.num_missing() == frame.len() {
                 let what = format!("column '{name}' has no value");
-                return Err(Error::input(frame.location(), what, "a value at least (or leave it out: `drop`)"));
+                return Err(Error::input(
+                    frame.location(),
+                    what,
+                    "a value at least (or leave it out: `drop`)",
+                ));
             }
             values.push(match column {
-                Column::Numeric(values) => kept.iter().map(|&row| values[row]).filter(|v| !v.is_nan()).collect(),
+                Column::Numeric(values) => kept
+                    .iter()
+                    .map(|&row| values[row])
+                    .filter(|v| !v.is_nan())
+                    .collect(),
                 Column::Categorical { .. } => Vec::new(),
             });
             columns.push(ReferenceColumn {
@@ -186,14 +206,26 @@ impl Reference {
             });
         }
         let num_rows = frame.len();
-        let config = ReferenceConfig { drift: drift.clone(), options: options.clone(), num_rows, columns };
-        Ok(Self { config, encoder, values, rows })
+        let config = ReferenceConfig {
+            drift: drift.clone(),
+            options: options.clone(),
+            num_rows,
+            columns,
+        };
+        Ok(Self {
+            config,
+            encoder,
+            values,
+            rows,
+        })
     }
 
     /// The columns that a table must have.
     pub fn kinds(&self) -> Vec<(String, ColumnKind)> {
         let columns = self.config.columns.iter();
-        columns.map(|column| (column.name.clone(), column.kind)).collect()
+        columns
+            .map(|column| (column.name.clone(), column.kind))
+            .collect()
     }
 
     /// Compares a table that was read with [`kinds`](Self::kinds).
@@ -217,9 +249,23 @@ impl Reference {
         })
     }
 
-    fn compare_column(&self, reference: &ReferenceColumn, kept: &[f64], frame: &Frame) -> Result<ColumnDrift> {
-        let wrong = |what: String| Error::input(frame.location(), what, "the columns of the reference, with values");
-        let found = frame.columns().iter().find(|(name, _)| *name == reference.name);
+    fn compare_column(
+        &self,
+        reference: &ReferenceColumn,
+        kept: &[f64],
+        frame: &Frame,
+    ) -> Result<ColumnDrift> {
+        let wrong = |what: String| {
+            Error::input(
+                frame.location(),
+                what,
+                "the columns of the reference, with values",
+            )
+        };
+        let found = frame
+            .columns()
+            .iter()
+            .find(|(name, _)| *name == reference.name);
         let (_, column) = found.ok_or_else(|| wrong(format!("no column '{}'", reference.name)))?;
         let undefined = |e: MetricError| wrong(format!("column '{}': {e}", reference.name));
         let (test, statistic, p_value) = match (reference.kind, column) {
@@ -255,10 +301,16 @@ impl Reference {
         let drift = &self.config.drift;
         let kept = drawn(frame.len(), drift.mmd_rows, &[drift.seed, SAMPLE]);
         let rows = self.encoder.encode(&frame.select(&kept))?;
-        let wrong = |e: MetricError| Error::input(frame.location(), e.to_string(), "rows that can be compared");
-        let test = MmdTest::new(self.rows.values(), rows.values(), rows.width(), None).map_err(wrong)?;
-        let permutation = |number: usize| shuffled(test.num_rows(), &[drift.seed, PERMUTATIONS, number as u64]);
-        let p_value = test.p_value((0..drift.num_permutations).map(permutation)).map_err(wrong)?;
+        let wrong = |e: MetricError| {
+            Error::input(frame.location(), e.to_string(), "rows that can be compared")
+        };
+        let test =
+            MmdTest::new(self.rows.values(), rows.values(), rows.width(), None).map_err(wrong)?;
+        let permutation =
+            |number: usize| shuffled(test.num_rows(), &[drift.seed, PERMUTATIONS, number as u64]);
+        let p_value = test
+            .p_value((0..drift.num_permutations).map(permutation))
+            .map_err(wrong)?;
         Ok(MmdDrift {
             statistic: test.statistic(),
             p_value,
@@ -277,7 +329,11 @@ impl Reference {
                 arrays.put(&format!("column.{at}"), [values.len()], values.clone());
             }
         }
-        arrays.put("rows", [self.rows.len(), self.rows.width()], self.rows.values().to_vec());
+        arrays.put(
+            "rows",
+            [self.rows.len(), self.rows.width()],
+            self.rows.values().to_vec(),
+        );
         arrays
     }
 
@@ -285,7 +341,11 @@ impl Reference {
     ///
     /// # Errors
     /// Settings out of range, arrays that are missing or do not fit.
-    pub fn from_parts(config: ReferenceConfig, encoder: Encoder, mut arrays: Arrays) -> Result<Self> {
+    pub fn from_parts(
+        config: ReferenceConfig,
+        encoder: Encoder,
+        mut arrays: Arrays,
+    ) -> Result<Self> {
         config.drift.check()?;
         let mut values = Vec::with_capacity(config.columns.len());
         for (at, column) in config.columns.iter().enumerate() {
@@ -298,17 +358,30 @@ impl Reference {
         arrays.finish()?;
         if width != encoder.width() || config.num_rows == 0 {
             let what = format!("rows of {width} numbers");
-            return Err(Error::input("reference", what, format!("{}, as its encoder makes", encoder.width())));
+            return Err(Error::input(
+                "reference",
+                what,
+                format!("{}, as its encoder makes", encoder.width()),
+            ));
         }
         let rows = Matrix::new(rows, width)?;
-        Ok(Self { config, encoder, values, rows })
+        Ok(Self {
+            config,
+            encoder,
+            values,
+            rows,
+        })
     }
 }
 
 fn enough(frame: &Frame) -> Result<()> {
     if frame.len() < 2 || frame.columns().is_empty() {
         let what = format!("{} rows of {} columns", frame.len(), frame.columns().len());
-        return Err(Error::input(frame.location(), what, "two rows or more, and a column"));
+        return Err(Error::input(
+            frame.location(),
+            what,
+            "two rows or more, and a column",
+        ));
     }
     Ok(())
 }
@@ -328,14 +401,26 @@ fn counts(column: &Column) -> BTreeMap<String, u64> {
 }
 
 /// Counts of both tables, category by category; missing values are the last.
-fn contingency(reference: &ReferenceColumn, counts: &BTreeMap<String, u64>, num_missing: usize) -> Vec<u64> {
-    let new = counts.keys().filter(|name| !reference.counts.contains_key(*name));
+fn contingency(
+    reference: &ReferenceColumn,
+    counts: &BTreeMap<String, u64>,
+    num_missing: usize,
+) -> Vec<u64> {
+    let new = counts
+        .keys()
+        .filter(|name| !reference.counts.contains_key(*name));
     let names: Vec<&String> = reference.counts.keys().chain(new).collect();
     let row = |counts: &BTreeMap<String, u64>, num_missing: usize| {
-        let known = names.iter().map(|name| counts.get(*name).copied().unwrap_or(0));
+        let known = names
+            .iter()
+            .map(|name| counts.get(*name).copied().unwrap_or(0));
         known.chain([num_missing as u64]).collect::<Vec<_>>()
     };
-    [row(&reference.counts, reference.num_missing), row(counts, num_missing)].concat()
+    [
+        row(&reference.counts, reference.num_missing),
+        row(counts, num_missing),
+    ]
+    .concat()
 }
 
 /// The numbers below `len` in an order that follows from `seeds`.
@@ -348,7 +433,11 @@ fn shuffled(len: usize, seeds: &[u64]) -> Vec<usize> {
 
 /// At most `max` of the numbers below `len`, ascending.
 fn drawn(len: usize, max: usize, seeds: &[u64]) -> Vec<usize> {
-    let mut order = if len <= max { (0..len).collect() } else { shuffled(len, seeds) };
+    let mut order = if len <= max {
+        (0..len).collect()
+    } else {
+        shuffled(len, seeds)
+    };
     order.truncate(max);
     order.sort_unstable();
     order
@@ -362,7 +451,9 @@ mod tests {
     fn table(rows: usize, shift: f64, rare: usize) -> Frame {
         let mut text = String::from("x,y,kind\n");
         for row in 0..rows {
-            let noise = |stream: u64| (seed::derive(&[stream, row as u64]) >> 11) as f64 / (1u64 << 53) as f64;
+            let noise = |stream: u64| {
+                (seed::derive(&[stream, row as u64]) >> 11) as f64 / (1u64 << 53) as f64
+            };
             let kind = if row % rare == 0 { "b" } else { "a" };
             writeln!(text, "{},{},{kind}", noise(7) + shift, noise(8)).unwrap();
         }
@@ -370,7 +461,12 @@ mod tests {
     }
 
     fn reference() -> Reference {
-        Reference::fit(&table(300, 0.0, 5), &TableOptions::default(), &DriftConfig::default()).unwrap()
+        Reference::fit(
+            &table(300, 0.0, 5),
+            &TableOptions::default(),
+            &DriftConfig::default(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -400,7 +496,11 @@ mod tests {
             reference.arrays(),
         );
         assert_eq!(again.unwrap(), reference);
-        let hollow = Reference::from_parts(reference.config.clone(), reference.encoder, Arrays::default());
+        let hollow = Reference::from_parts(
+            reference.config.clone(),
+            reference.encoder,
+            Arrays::default(),
+        );
         assert!(hollow.is_err());
     }
 
@@ -411,9 +511,29 @@ mod tests {
         let other = Frame::from_csv("t.csv", b"x\n1\n2\n", &TableOptions::default()).unwrap();
         let error = reference.compare(&other).unwrap_err().to_string();
         assert!(error.contains("no column 'y'"), "{error}");
-        let fit = |config: DriftConfig| Reference::fit(&table(30, 0.0, 5), &TableOptions::default(), &config);
-        assert!(fit(DriftConfig { alpha: 0.0, ..DriftConfig::default() }).is_err());
-        assert!(fit(DriftConfig { mmd_rows: 1, ..DriftConfig::default() }).is_err());
-        assert!(fit(DriftConfig { num_permutations: 0, ..DriftConfig::default() }).is_err());
+        let fit = |config: DriftConfig| {
+            Reference::fit(&table(30, 0.0, 5), &TableOptions::default(), &config)
+        };
+        assert!(
+            fit(DriftConfig {
+                alpha: 0.0,
+                ..DriftConfig::default()
+            })
+            .is_err()
+        );
+        assert!(
+            fit(DriftConfig {
+                mmd_rows: 1,
+                ..DriftConfig::default()
+            })
+            .is_err()
+        );
+        assert!(
+            fit(DriftConfig {
+                num_permutations: 0,
+                ..DriftConfig::default()
+            })
+            .is_err()
+        );
     }
 }

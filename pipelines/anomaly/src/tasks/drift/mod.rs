@@ -12,12 +12,14 @@ mod compare;
 mod recipe;
 mod train;
 
-pub use compare::{ColumnDrift, Drift, DriftConfig, MmdDrift, Reference, ReferenceColumn, ReferenceConfig};
+pub use compare::{
+    ColumnDrift, Drift, DriftConfig, MmdDrift, Reference, ReferenceColumn, ReferenceConfig,
+};
 pub use recipe::{DataConfig, RECIPES, Recipe};
 
 use panoply_core::{
-    DataCheck, Evaluation, Input, InputKind, ModelCard, Output, PredictOptions, RecipeInfo, Result, RunContext,
-    Session, Task, TrainOutcome, TrainRequest, guard,
+    DataCheck, Evaluation, Input, InputKind, ModelCard, Output, PredictOptions, RecipeInfo, Result,
+    RunContext, Session, Task, TrainOutcome, TrainRequest, guard,
 };
 use panoply_datasets::{bundled, frame::Frame};
 use serde_json::json;
@@ -53,12 +55,18 @@ impl Task for DriftTask {
     }
 
     fn examples(&self) -> Vec<Input> {
-        let file = bundled::files().iter().find(|(name, _)| *name == "breastw/breastw.csv");
-        let text = file.and_then(|(_, bytes)| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        let file = bundled::files()
+            .iter()
+            .find(|(name, _)| *name == "breastw/breastw.csv");
+        let text = file
+            .and_then(|(_, bytes)| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default();
         let header = text.lines().next().unwrap_or_default();
         let example = |name: &str, is_shown: &dyn Fn(usize, &str) -> bool| {
             let rows = text.lines().skip(1).enumerate();
-            let rows = rows.filter(|&(at, row)| is_shown(at, row)).map(|(_, row)| row);
+            let rows = rows
+                .filter(|&(at, row)| is_shown(at, row))
+                .map(|(_, row)| row);
             let lines: Vec<&str> = std::iter::once(header).chain(rows).collect();
             Input::bytes(name, lines.join("\n"))
         };
@@ -85,7 +93,13 @@ impl Task for DriftTask {
         train::train(request, context)
     }
 
-    fn eval(&self, model: &str, data: &Path, _batch: usize, _context: &RunContext) -> Result<Evaluation> {
+    fn eval(
+        &self,
+        model: &str,
+        data: &Path,
+        _batch: usize,
+        _context: &RunContext,
+    ) -> Result<Evaluation> {
         let reference = Opened::open(model)?.reference;
         let frame = Frame::open(data, &reference.config.options, Some(&reference.kinds()))?;
         let drift = reference.compare(&frame)?;

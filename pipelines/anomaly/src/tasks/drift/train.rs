@@ -6,11 +6,8 @@ use super::{
     recipe::Recipe,
 };
 use panoply_core::{
-    Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome, TrainRequest,
-    fit::History,
-    recipe::apply_sets,
-    report::Solved,
-    train::measured_on,
+    Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome,
+    TrainRequest, fit::History, recipe::apply_sets, report::Solved, train::measured_on,
     weights::Arrays,
 };
 use panoply_datasets::{
@@ -35,14 +32,23 @@ impl Opened {
             return Self::fit(&recipe, &kept);
         }
         let folder = ModelFolder::open(Path::new(model))?;
-        let missing = |name: &str| Error::input(model, format!("no {name}"), "a model folder of `anomaly drift`");
+        let missing = |name: &str| {
+            Error::input(
+                model,
+                format!("no {name}"),
+                "a model folder of `anomaly drift`",
+            )
+        };
         let card: ModelCard = folder.card()?.ok_or_else(|| missing(ModelFolder::CARD))?;
         if card.task != super::NAME {
             return Err(missing("reference of drift"));
         }
-        let config: ReferenceConfig = folder.read_json(ModelFolder::CONFIG)?.ok_or_else(|| missing(ModelFolder::CONFIG))?;
-        let encoder: Encoder =
-            folder.read_json(ModelFolder::PREPROCESSOR)?.ok_or_else(|| missing(ModelFolder::PREPROCESSOR))?;
+        let config: ReferenceConfig = folder
+            .read_json(ModelFolder::CONFIG)?
+            .ok_or_else(|| missing(ModelFolder::CONFIG))?;
+        let encoder: Encoder = folder
+            .read_json(ModelFolder::PREPROCESSOR)?
+            .ok_or_else(|| missing(ModelFolder::PREPROCESSOR))?;
         let arrays = Arrays::load(&folder.file(ModelFolder::WEIGHTS))?;
         let reference = Reference::from_parts(config, encoder, arrays)?;
         Ok(Self { reference, card })
@@ -60,7 +66,9 @@ impl Opened {
         let folder = ModelFolder::create(path)?;
         folder.write_json(ModelFolder::CONFIG, &self.reference.config)?;
         folder.write_json(ModelFolder::PREPROCESSOR, &self.reference.encoder)?;
-        self.reference.arrays().save(&folder.file(ModelFolder::WEIGHTS))?;
+        self.reference
+            .arrays()
+            .save(&folder.file(ModelFolder::WEIGHTS))?;
         folder.write_json(ModelFolder::CARD, &self.card)?;
         Ok(folder)
     }
@@ -73,7 +81,11 @@ fn parts(recipe: &Recipe, data: Option<&Path>) -> Result<(Frame, Frame)> {
         None if recipe.data.bundled => bundled::breastw()?,
         None => {
             let what = "missing; this recipe has no data of its own";
-            return Err(Error::input("--data", what, "the reference table (.csv, .tsv, .jsonl, .parquet)"));
+            return Err(Error::input(
+                "--data",
+                what,
+                "the reference table (.csv, .tsv, .jsonl, .parquet)",
+            ));
         }
     };
     frame.holdout(recipe.data.holdout, recipe.drift.seed)
@@ -92,15 +104,25 @@ pub(super) fn check_data(data: &Path) -> Result<DataCheck> {
 
 /// Headline numbers of a comparison.
 pub(super) fn metrics(drift: &Drift) -> Vec<(String, f64)> {
-    let smallest = drift.columns.iter().map(|column| column.p_value).fold(1.0, f64::min);
-    let drifted = drift.columns.iter().filter(|column| column.is_drift).count();
+    let smallest = drift
+        .columns
+        .iter()
+        .map(|column| column.p_value)
+        .fold(1.0, f64::min);
+    let drifted = drift
+        .columns
+        .iter()
+        .filter(|column| column.is_drift)
+        .count();
     let metrics = [
         ("mmd", drift.mmd.statistic),
         ("mmd_p_value", drift.mmd.p_value),
         ("smallest_p_value", smallest),
         ("drifted_columns", drifted as f64),
     ];
-    metrics.map(|(name, value)| (name.to_string(), value)).into()
+    metrics
+        .map(|(name, value)| (name.to_string(), value))
+        .into()
 }
 
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
@@ -129,7 +151,10 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         card: &opened.card,
         arrays: &opened.reference.arrays(),
         data: found.stage(kept.location(), &opened.card),
-        loss: ("p-values", "Kolmogorov-Smirnov, chi-squared, MMD by permutation".into()),
+        loss: (
+            "p-values",
+            "Kolmogorov-Smirnov, chi-squared, MMD by permutation".into(),
+        ),
         solver: "nothing is fitted: the rows are kept",
     }
     .page(context);

@@ -55,7 +55,11 @@ impl SeriesDetector {
         };
         if let Some(threshold) = settings.threshold {
             if !threshold.is_finite() {
-                return Err(Error::input("--set threshold", threshold.to_string(), "a finite score"));
+                return Err(Error::input(
+                    "--set threshold",
+                    threshold.to_string(),
+                    "a finite score",
+                ));
             }
             detector.calibration.threshold = threshold;
         }
@@ -65,19 +69,32 @@ impl SeriesDetector {
     fn from_folder(folder: &ModelFolder) -> Result<Self> {
         let missing = |name: &str| {
             let location = folder.path().display().to_string();
-            Error::input(location, format!("no {name}"), "a model folder of `anomaly series`")
+            Error::input(
+                location,
+                format!("no {name}"),
+                "a model folder of `anomaly series`",
+            )
         };
         let card: ModelCard = folder.card()?.ok_or_else(|| missing(ModelFolder::CARD))?;
         if card.task != super::NAME {
             return Err(missing("detector of series"));
         }
-        let config: Config = folder.read_json(ModelFolder::CONFIG)?.ok_or_else(|| missing(ModelFolder::CONFIG))?;
-        let options = folder.read_json(ModelFolder::PREPROCESSOR)?.unwrap_or_default();
+        let config: Config = folder
+            .read_json(ModelFolder::CONFIG)?
+            .ok_or_else(|| missing(ModelFolder::CONFIG))?;
+        let options = folder
+            .read_json(ModelFolder::PREPROCESSOR)?
+            .unwrap_or_default();
         let mut arrays = Arrays::load(&folder.file(ModelFolder::WEIGHTS))?;
         let calibration = Calibration::take(&mut arrays)?;
         arrays.finish()?;
         config.detector.stream(config.columns.len(), config.gap)?;
-        Ok(Self { config, options, calibration, card })
+        Ok(Self {
+            config,
+            options,
+            calibration,
+            card,
+        })
     }
 
     /// What it has learned.
@@ -92,7 +109,9 @@ impl SeriesDetector {
     /// # Errors
     /// Settings that cannot work.
     pub fn stream(&self) -> Result<SeriesStream> {
-        self.config.detector.stream(self.config.columns.len(), self.config.gap)
+        self.config
+            .detector
+            .stream(self.config.columns.len(), self.config.gap)
     }
 
     /// Scores every row by itself and the rows before it; `None` where a value is missing.
@@ -111,7 +130,10 @@ impl SeriesDetector {
 }
 
 /// Feeds a series to a stream, row by row.
-pub(super) fn score(stream: &mut SeriesStream, series: &TimeSeries) -> Result<Vec<Option<StreamScore>>> {
+pub(super) fn score(
+    stream: &mut SeriesStream,
+    series: &TimeSeries,
+) -> Result<Vec<Option<StreamScore>>> {
     let row = |at: usize| stream.push(series.location(), series.stamps()[at], &series.row(at));
     (0..series.len()).map(row).collect()
 }

@@ -31,7 +31,10 @@ pub(super) fn series(series: &TimeSeries, flagged: &[bool]) -> Result<Artefact> 
         lines.push(line("labelled anomalous", &|at| labels[at]));
     }
     lines.push(line("flagged", &|at| flagged[at]));
-    let x_label = format!("{unit_name} since {}", panoply_datasets::series::format_stamp(first));
+    let x_label = format!(
+        "{unit_name} since {}",
+        panoply_datasets::series::format_stamp(first)
+    );
     let svg = plot::line_chart("Anomalies", &x_label, name, &lines)?;
     Ok(Artefact {
         file_name: "series.svg".into(),

@@ -4,7 +4,9 @@
 //! for them; the Numenta benchmark's own score for its folder.
 
 use super::{SeriesDetector, Settings, draw};
-use panoply_core::{Error, Evaluation, Result, RunContext, predictions::read_predictions, progress::Progress};
+use panoply_core::{
+    Error, Evaluation, Result, RunContext, predictions::read_predictions, progress::Progress,
+};
 use panoply_datasets::{
     TimeSeries, open_series_for_eval,
     series::{NabFolder, SeriesOptions},
@@ -40,7 +42,11 @@ impl Source {
     fn series(&self) -> Vec<(&str, &TimeSeries)> {
         match self {
             Self::One(series) => vec![(series.location(), series)],
-            Self::Nab(folder) => folder.series.iter().map(|one| (one.name.as_str(), &one.series)).collect(),
+            Self::Nab(folder) => folder
+                .series
+                .iter()
+                .map(|one| (one.name.as_str(), &one.series))
+                .collect(),
         }
     }
 }
@@ -59,7 +65,11 @@ pub(super) struct Total {
 
 impl Total {
     /// Scores every series by a detector that starts anew for each.
-    pub(super) fn of(detector: &SeriesDetector, source: &Source, context: &RunContext) -> Result<Self> {
+    pub(super) fn of(
+        detector: &SeriesDetector,
+        source: &Source,
+        context: &RunContext,
+    ) -> Result<Self> {
         let mut progress = match source {
             Source::One(_) => Progress::hidden(),
             Source::Nab(folder) => Progress::new("score", folder.series.len() as u64),
@@ -73,12 +83,22 @@ impl Total {
             }
             let found = detector.score(series)?;
             // A row that could not be scored is called normal.
-            let lowest = found.iter().flatten().map(|f| f.score).fold(f64::INFINITY, f64::min);
+            let lowest = found
+                .iter()
+                .flatten()
+                .map(|f| f.score)
+                .fold(f64::INFINITY, f64::min);
             let lowest = if lowest.is_finite() { lowest } else { 0.0 };
-            let scores: Vec<f64> = found.iter().map(|f| f.as_ref().map_or(lowest, |f| f.score)).collect();
+            let scores: Vec<f64> = found
+                .iter()
+                .map(|f| f.as_ref().map_or(lowest, |f| f.score))
+                .collect();
             let flagged: Vec<bool> = found
                 .iter()
-                .map(|f| f.as_ref().is_some_and(|f| detector.calibration.is_anomaly(f.score)))
+                .map(|f| {
+                    f.as_ref()
+                        .is_some_and(|f| detector.calibration.is_anomaly(f.score))
+                })
                 .collect();
             total.add(source, at, &scores, &flagged)?;
             progress.advance(1, "");
@@ -90,11 +110,17 @@ impl Total {
     fn add(&mut self, source: &Source, at: usize, scores: &[f64], flagged: &[bool]) -> Result<()> {
         let (name, series) = source.series()[at];
         let labels = series.labels().ok_or_else(|| {
-            Error::input(name, "no column of labels", "a column `is_anomaly` or `label` of 0 and 1")
+            Error::input(
+                name,
+                "no column of labels",
+                "a column `is_anomaly` or `label` of 0 and 1",
+            )
         })?;
         if let Source::Nab(folder) = source {
             let corpus = self.nab.get_or_insert_with(NabCorpus::new);
-            corpus.add(scores, &folder.series[at].windows).map_err(undefined)?;
+            corpus
+                .add(scores, &folder.series[at].windows)
+                .map_err(undefined)?;
         }
         self.labels.extend(labels);
         self.scores.extend(scores);
@@ -117,13 +143,22 @@ impl Total {
         let recall = range_recall(truth, called, EXISTENCE, gamma, bias).map_err(undefined)?;
         let mut metrics = vec![
             ("auroc".into(), roc_auc(labels, scores).map_err(undefined)?),
-            ("average_precision".into(), average_precision(labels, scores).map_err(undefined)?),
+            (
+                "average_precision".into(),
+                average_precision(labels, scores).map_err(undefined)?,
+            ),
             ("f1_max".into(), best.f1),
-            ("f1".into(), pointwise_f1(labels, &self.flagged).map_err(undefined)?),
+            (
+                "f1".into(),
+                pointwise_f1(labels, &self.flagged).map_err(undefined)?,
+            ),
             ("range_precision".into(), precision),
             ("range_recall".into(), recall),
             ("range_f1".into(), range_f_beta(precision, recall, 1.0)),
-            ("point_adjusted_f1".into(), point_adjusted_f1(truth, called).map_err(undefined)?),
+            (
+                "point_adjusted_f1".into(),
+                point_adjusted_f1(truth, called).map_err(undefined)?,
+            ),
         ];
         if let Some(corpus) = &self.nab {
             for profile in NabProfile::ALL {
@@ -149,9 +184,14 @@ impl Total {
     fn evaluation(&self, source: &Source) -> Result<Evaluation> {
         let metrics = self.metrics()?;
         let best = f1_max(&self.labels, &self.scores).map_err(undefined)?;
-        let headline: Map<String, Value> = metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let headline: Map<String, Value> = metrics
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
         let mut table = vec![["", "metric", "value"].map(String::from).to_vec()];
-        let row = |(name, value): &(String, f64)| vec![String::new(), name.clone(), format!("{value:.4}")];
+        let row = |(name, value): &(String, f64)| {
+            vec![String::new(), name.clone(), format!("{value:.4}")]
+        };
         table.extend(metrics.iter().map(row));
         let artefacts = match source {
             Source::One(series) => vec![draw::series(series, &self.flagged)?],
@@ -176,7 +216,11 @@ fn undefined(error: MetricError) -> Error {
     Error::input("labels", error.to_string(), "labelled rows of both kinds")
 }
 
-pub(super) fn eval(detector: &SeriesDetector, data: &Path, context: &RunContext) -> Result<Evaluation> {
+pub(super) fn eval(
+    detector: &SeriesDetector,
+    data: &Path,
+    context: &RunContext,
+) -> Result<Evaluation> {
     let source = Source::open(data, &detector.options)?;
     Total::of(detector, &source, context)?.evaluation(&source)
 }
@@ -190,7 +234,11 @@ struct Row {
 
 /// Scores a file of predictions: a line a row, series after series. What a line calls an anomaly counts as such; where it
 /// does not say, what lies above `--set threshold`.
-pub(super) fn score_predictions(predictions: &Path, data: &Path, settings: Settings) -> Result<Evaluation> {
+pub(super) fn score_predictions(
+    predictions: &Path,
+    data: &Path,
+    settings: Settings,
+) -> Result<Evaluation> {
     const EXPECTED: &str = "{\"score\": …, \"is_anomaly\": …}, or a score and --set threshold";
     let source = Source::open(data, &SeriesOptions::default())?;
     let mut rows = Vec::new();
@@ -208,9 +256,16 @@ pub(super) fn score_predictions(predictions: &Path, data: &Path, settings: Setti
     if rows.len() != expected {
         let what = format!("{} predictions", rows.len());
         let expected = format!("{expected}, one for each row of {}", data.display());
-        return Err(Error::input(predictions.display().to_string(), what, expected));
+        return Err(Error::input(
+            predictions.display().to_string(),
+            what,
+            expected,
+        ));
     }
-    let lowest = rows.iter().filter_map(|row| row.0).fold(f64::INFINITY, f64::min);
+    let lowest = rows
+        .iter()
+        .filter_map(|row| row.0)
+        .fold(f64::INFINITY, f64::min);
     let lowest = if lowest.is_finite() { lowest } else { 0.0 };
     let mut total = Total::default();
     let mut rest = &rows[..];

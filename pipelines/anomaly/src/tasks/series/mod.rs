@@ -26,8 +26,8 @@ pub use detector::{Config, SeriesDetector, Settings};
 pub use recipe::{DataConfig, DetectorConfig, RECIPES, Recipe};
 
 use panoply_core::{
-    DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, RecipeInfo, Result, RunContext,
-    Session, Task, TrainOutcome, TrainRequest,
+    DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, RecipeInfo, Result,
+    RunContext, Session, Task, TrainOutcome, TrainRequest,
 };
 use panoply_datasets::{bundled, series::format_stamp};
 use serde_json::{Value, json};
@@ -65,7 +65,11 @@ impl Task for Series {
             return Vec::new();
         };
         let series = series.slice(series.len() - 864..series.len());
-        let stamps: Vec<String> = series.stamps().iter().map(|&stamp| format_stamp(stamp)).collect();
+        let stamps: Vec<String> = series
+            .stamps()
+            .iter()
+            .map(|&stamp| format_stamp(stamp))
+            .collect();
         let (name, values) = &series.columns()[0];
         let mut row = json!({ "timestamp": stamps });
         row[name] = json!(values);
@@ -77,7 +81,9 @@ impl Task for Series {
 
     fn architectures(&self) -> Vec<(String, usize)> {
         // They learn a threshold alone.
-        DetectorConfig::NAMES.map(|name| (name.to_string(), 1)).into()
+        DetectorConfig::NAMES
+            .map(|name| (name.to_string(), 1))
+            .into()
     }
 
     fn settings(&self) -> Value {
@@ -97,11 +103,22 @@ impl Task for Series {
         train::train(request, context)
     }
 
-    fn eval(&self, model: &str, data: &Path, _batch: usize, context: &RunContext) -> Result<Evaluation> {
+    fn eval(
+        &self,
+        model: &str,
+        data: &Path,
+        _batch: usize,
+        context: &RunContext,
+    ) -> Result<Evaluation> {
         eval::eval(&SeriesDetector::open(model, context)?, data, context)
     }
 
-    fn score_predictions(&self, predictions: &Path, data: &Path, context: &RunContext) -> Result<Evaluation> {
+    fn score_predictions(
+        &self,
+        predictions: &Path,
+        data: &Path,
+        context: &RunContext,
+    ) -> Result<Evaluation> {
         eval::score_predictions(predictions, data, context.settings()?)
     }
 

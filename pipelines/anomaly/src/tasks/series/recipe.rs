@@ -112,7 +112,13 @@ impl DetectorConfig {
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        let all = [Self::debug, Self::base, Self::nab, Self::nab_gaussian, Self::ucr];
+        let all = [
+            Self::debug,
+            Self::base,
+            Self::nab,
+            Self::nab_gaussian,
+            Self::ucr,
+        ];
         recipe::named(name, RECIPES, &all)
     }
 
@@ -144,7 +150,10 @@ impl Recipe {
     /// `cargo xtask train anomaly series --recipe nab --data FOLDER`. Many of its series have no regular step: what came
     /// before is never forgotten, as the benchmark's own detectors do.
     pub fn nab() -> Self {
-        Self { gap: None, ..Self::base() }
+        Self {
+            gap: None,
+            ..Self::base()
+        }
     }
 
     /// `cargo xtask train anomaly series --recipe nab-gaussian --data FOLDER`.
@@ -157,6 +166,9 @@ impl Recipe {
 
     /// `cargo xtask train anomaly series --recipe ucr-135 --data FOLDER`. A heart beat is some 100 rows long.
     pub fn ucr() -> Self {
-        Self { gap: None, ..Self::base() }
+        Self {
+            gap: None,
+            ..Self::base()
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{SeriesDetector, draw};
 use crate::models::stream::{SeriesStream, StreamScore};
-use panoply_core::{Error, Input, ModelCard, Output, Payload, PredictOptions, Result, Session, guard};
+use panoply_core::{
+    Error, Input, ModelCard, Output, Payload, PredictOptions, Result, Session, guard,
+};
 use panoply_datasets::{
     TimeSeries,
     series::{format_stamp, parse_stamp, time_column},
@@ -22,7 +24,10 @@ pub(super) struct SeriesSession {
 
 impl SeriesSession {
     pub(super) fn new(detector: SeriesDetector) -> Result<Self> {
-        Ok(Self { live: detector.stream()?, detector })
+        Ok(Self {
+            live: detector.stream()?,
+            detector,
+        })
     }
 
     fn answer(&mut self, input: &Input, options: &PredictOptions) -> Result<Output> {
@@ -76,7 +81,10 @@ pub(super) fn parse(input: &Input, detector: &SeriesDetector) -> Result<Parsed> 
         };
         parse_stamp(&text).ok_or_else(|| wrong(format!("'{time}' is '{text}', no time")))
     };
-    let field = |name: &String| row.get(name).ok_or_else(|| wrong(format!("no field '{name}'")));
+    let field = |name: &String| {
+        row.get(name)
+            .ok_or_else(|| wrong(format!("no field '{name}'")))
+    };
     let number = |name: &str, value: &Value| match value {
         Value::Null => Ok(f64::NAN),
         Value::Number(number) => Ok(number.as_f64().unwrap_or(f64::NAN)),
@@ -106,7 +114,9 @@ pub(super) fn parse(input: &Input, detector: &SeriesDetector) -> Result<Parsed> 
 
 fn contributions(detector: &SeriesDetector, score: &StreamScore) -> Map<String, Value> {
     let names = detector.config.columns.iter().cloned();
-    names.zip(score.columns.iter().map(|&score| json!(score))).collect()
+    names
+        .zip(score.columns.iter().map(|&score| json!(score)))
+        .collect()
 }
 
 fn stamp_output(
@@ -126,10 +136,19 @@ fn stamp_output(
             "p_value": p_value,
             "contributions": score.map(|score| contributions(detector, score)).unwrap_or_default(),
         }),
-        raw: options.raw.then(|| json!({ "columns": score.map(|score| &score.columns) })),
+        raw: options
+            .raw
+            .then(|| json!({ "columns": score.map(|score| &score.columns) })),
         table: vec![
-            ["", "score", "threshold", "anomaly"].map(String::from).to_vec(),
-            vec![String::new(), shown, format!("{:.4}", detector.calibration.threshold), mark.into()],
+            ["", "score", "threshold", "anomaly"]
+                .map(String::from)
+                .to_vec(),
+            vec![
+                String::new(),
+                shown,
+                format!("{:.4}", detector.calibration.threshold),
+                mark.into(),
+            ],
         ],
         ..Output::default()
     }
@@ -147,14 +166,28 @@ pub(super) fn whole_output(
         .iter()
         .map(|score| score.is_some_and(|score| detector.calibration.is_anomaly(score)))
         .collect();
-    let mut table = vec![["", "from", "to", "rows", "highest score"].map(String::from).to_vec()];
+    let mut table = vec![
+        ["", "from", "to", "rows", "highest score"]
+            .map(String::from)
+            .to_vec(),
+    ];
     let mut listed = Vec::new();
     for span in spans(&flagged) {
-        let highest = scores[span.clone()].iter().flatten().copied().fold(f64::MIN, f64::max);
+        let highest = scores[span.clone()]
+            .iter()
+            .flatten()
+            .copied()
+            .fold(f64::MIN, f64::max);
         let (from, to) = (series.stamps()[span.start], series.stamps()[span.end - 1]);
         let (from, to) = (format_stamp(from), format_stamp(to));
         listed.push(json!({ "from": from, "to": to, "num_rows": span.len(), "score": highest }));
-        table.push(vec![String::new(), from, to, span.len().to_string(), format!("{highest:.4}")]);
+        table.push(vec![
+            String::new(),
+            from,
+            to,
+            span.len().to_string(),
+            format!("{highest:.4}"),
+        ]);
     }
     if listed.is_empty() {
         let row = ["", "nothing", "", "", ""].map(String::from);
@@ -165,13 +198,17 @@ pub(super) fn whole_output(
         json!(found.iter().map(of).collect::<Vec<_>>())
     };
     let names = detector.config.columns.iter().enumerate();
-    let contributions: Map<String, Value> = names.map(|(at, name)| (name.clone(), column(at))).collect();
+    let contributions: Map<String, Value> =
+        names.map(|(at, name)| (name.clone(), column(at))).collect();
     let artefacts = if options.artefacts {
         vec![draw::series(series, &flagged)?]
     } else {
         Vec::new()
     };
-    let p_values: Vec<Option<f64>> = scores.iter().map(|s| s.map(|s| detector.calibration.p_value(s))).collect();
+    let p_values: Vec<Option<f64>> = scores
+        .iter()
+        .map(|s| s.map(|s| detector.calibration.p_value(s)))
+        .collect();
     Ok(Output {
         json: json!({
             "score": scores,

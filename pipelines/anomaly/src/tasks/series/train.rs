@@ -1,18 +1,15 @@
 //! Fitting by a recipe: data gate, scores of the training rows, threshold, evaluation, model folder, report.
 
 use super::{
-    eval::{Source, Total},
     detector::{Config, SeriesDetector, score},
     draw,
+    eval::{Source, Total},
     recipe::Recipe,
 };
 use crate::threshold::Calibration;
 use panoply_core::{
-    Artefact, Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext, TrainOutcome,
-    TrainRequest,
-    fit::History,
-    recipe::apply_sets,
-    report::Solved,
+    Artefact, Conclusion, DataCheck, Error, ModelCard, ModelFolder, Result, RunContext,
+    TrainOutcome, TrainRequest, fit::History, recipe::apply_sets, report::Solved,
     train::measured_on,
 };
 use panoply_datasets::{
@@ -79,11 +76,19 @@ impl Data {
             let rows = ((PROBATION.0 * series.len() as f64) as usize).min(PROBATION.1);
             series.slice(0..rows)
         };
-        let named: Vec<_> = folder.series.iter().map(|one| (one.name.as_str(), &one.series)).collect();
+        let named: Vec<_> = folder
+            .series
+            .iter()
+            .map(|one| (one.name.as_str(), &one.series))
+            .collect();
         let location = path.display().to_string();
         Ok(Self {
             gate: gate::inspect_series_set(&location, &named),
-            train: folder.series.iter().map(|one| probation(&one.series)).collect(),
+            train: folder
+                .series
+                .iter()
+                .map(|one| probation(&one.series))
+                .collect(),
             location,
             scored: Source::Nab(folder),
             split: "test",
@@ -104,8 +109,15 @@ pub(super) fn bundled() -> Result<SeriesDetector> {
 
 /// Scores the training rows and places the threshold.
 fn fit(recipe: &Recipe, data: &Data) -> Result<SeriesDetector> {
-    let first = data.train.first().ok_or_else(|| Error::input(&data.location, "no series", "at least one"))?;
-    let columns: Vec<String> = first.columns().iter().map(|(name, _)| name.clone()).collect();
+    let first = data
+        .train
+        .first()
+        .ok_or_else(|| Error::input(&data.location, "no series", "at least one"))?;
+    let columns: Vec<String> = first
+        .columns()
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
     for series in &data.train {
         let mut stream = recipe.detector.stream(columns.len(), recipe.gap)?;
@@ -117,19 +129,42 @@ fn fit(recipe: &Recipe, data: &Data) -> Result<SeriesDetector> {
         }
     }
     // Only normal rows say what is normal.
-    let mut normal: Vec<f64> = scores.iter().zip(&labels).filter(|(_, label)| !**label).map(|(&s, _)| s).collect();
+    let mut normal: Vec<f64> = scores
+        .iter()
+        .zip(&labels)
+        .filter(|(_, label)| !**label)
+        .map(|(&s, _)| s)
+        .collect();
     normal.sort_by(f64::total_cmp); // So that what is kept is spread over all of them.
     if normal.is_empty() {
-        return Err(Error::input(&data.location, "no normal row without a missing value", "some to fit to"));
+        return Err(Error::input(
+            &data.location,
+            "no normal row without a missing value",
+            "some to fit to",
+        ));
     }
     let threshold = recipe.threshold.find(&normal, Some((&scores, &labels)))?;
-    let config = Config { detector: recipe.detector.clone(), gap: recipe.gap, columns };
+    let config = Config {
+        detector: recipe.detector.clone(),
+        gap: recipe.gap,
+        columns,
+    };
     let kept = normal.len().min(MAX_CALIBRATION);
     let spread = |i: usize| normal[(2 * i + 1) * normal.len() / (2 * kept)];
     let calibration = Calibration::new(threshold, &(0..kept).map(spread).collect::<Vec<_>>())?;
     let kind = ["anomaly", super::NAME, config.detector.name()];
-    let card = ModelCard::new(kind, 1 + kept, "unknown", &format!("fitted to {}", data.location));
-    Ok(SeriesDetector { config, options: recipe.data.options.clone(), calibration, card })
+    let card = ModelCard::new(
+        kind,
+        1 + kept,
+        "unknown",
+        &format!("fitted to {}", data.location),
+    );
+    Ok(SeriesDetector {
+        config,
+        options: recipe.data.options.clone(),
+        calibration,
+        card,
+    })
 }
 
 pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<TrainOutcome> {
@@ -185,6 +220,9 @@ fn picture(detector: &SeriesDetector, scored: &Source) -> Result<Option<Artefact
         return Ok(None);
     };
     let found = detector.score(series)?;
-    let flagged = found.iter().map(|f| f.as_ref().is_some_and(|f| detector.calibration.is_anomaly(f.score)));
+    let flagged = found.iter().map(|f| {
+        f.as_ref()
+            .is_some_and(|f| detector.calibration.is_anomaly(f.score))
+    });
     draw::series(series, &flagged.collect::<Vec<_>>()).map(Some)
 }
