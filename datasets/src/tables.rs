@@ -79,7 +79,11 @@ pub(crate) fn read_all_text(file: &Path) -> Result<(Vec<String>, Vec<Cells>)> {
     let damaged = |what: String| {
         let location = file.display().to_string();
         let what = what.replace('\n', " ");
-        Error::input(location, what, "an intact Parquet table of numbers and text")
+        Error::input(
+            location,
+            what,
+            "an intact Parquet table of numbers and text",
+        )
     };
     let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
     let read = || {
@@ -88,7 +92,10 @@ pub(crate) fn read_all_text(file: &Path) -> Result<(Vec<String>, Vec<Cells>)> {
         let columns = (0..header.len()).map(|at| table.column(at));
         let columns: PolarsResult<Vec<Cells>> = columns.collect();
         let columns = columns.map_err(|e| damaged(e.to_string()))?;
-        if columns.windows(2).any(|pair| pair[0].len() != pair[1].len()) {
+        if columns
+            .windows(2)
+            .any(|pair| pair[0].len() != pair[1].len())
+        {
             return Err(damaged("columns of different lengths".into()));
         }
         Ok((header, columns))

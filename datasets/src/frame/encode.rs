@@ -82,7 +82,10 @@ enum Kind {
     /// The median fills gaps.
     Numeric { fill: f64, scale: Scale },
     /// The most frequent category fills gaps.
-    OneHot { fill: String, categories: Vec<String> },
+    OneHot {
+        fill: String,
+        categories: Vec<String>,
+    },
     /// The same.
     Frequency {
         fill: String,
@@ -96,9 +99,15 @@ enum Kind {
 enum Scale {
     None,
     /// `x * scale + min`.
-    MinMax { scale: f64, min: f64 },
+    MinMax {
+        scale: f64,
+        min: f64,
+    },
     /// `(x - mean) / scale`.
-    Standard { mean: f64, scale: f64 },
+    Standard {
+        mean: f64,
+        scale: f64,
+    },
 }
 
 impl Scale {
@@ -137,7 +146,11 @@ impl Scale {
 
 /// A constant column is divided by 1.
 fn nonzero(extent: f64) -> f64 {
-    if extent < 10.0 * f64::EPSILON { 1.0 } else { extent }
+    if extent < 10.0 * f64::EPSILON {
+        1.0
+    } else {
+        extent
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -158,7 +171,11 @@ impl Encoder {
     pub fn fit(train: &Frame, config: &EncodeConfig) -> Result<Self> {
         if train.is_empty() {
             let expected = "rows to learn from";
-            return Err(Error::input(train.location(), "no rows that parse", expected));
+            return Err(Error::input(
+                train.location(),
+                "no rows that parse",
+                expected,
+            ));
         }
         let fitted = |(name, column): &(String, Column)| Fitted {
             name: name.clone(),
@@ -177,7 +194,10 @@ impl Encoder {
         let label = train.label_name().map(String::from);
         Ok(Self {
             columns: train.columns().iter().map(fitted).collect(),
-            ignored: label.into_iter().chain(train.dropped().iter().cloned()).collect(),
+            ignored: label
+                .into_iter()
+                .chain(train.dropped().iter().cloned())
+                .collect(),
         })
     }
 
@@ -188,7 +208,10 @@ impl Encoder {
 
     /// Names of the columns of the table, in order.
     pub fn columns(&self) -> Vec<String> {
-        self.columns.iter().map(|column| column.name.clone()).collect()
+        self.columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect()
     }
 
     /// The columns by name, with what they held in training.
@@ -213,10 +236,17 @@ impl Encoder {
     pub fn encode(&self, frame: &Frame) -> Result<Matrix> {
         let mut sources = Vec::with_capacity(self.columns.len());
         for fitted in &self.columns {
-            let found = frame.columns().iter().find(|(name, _)| *name == fitted.name);
+            let found = frame
+                .columns()
+                .iter()
+                .find(|(name, _)| *name == fitted.name);
             let (_, column) = found.ok_or_else(|| {
                 let what = format!("no column '{}'", fitted.name);
-                Error::input(frame.location(), what, "the columns that the model was fitted to")
+                Error::input(
+                    frame.location(),
+                    what,
+                    "the columns that the model was fitted to",
+                )
             })?;
             sources.push((fitted, column));
         }
@@ -246,9 +276,8 @@ impl Encoder {
     /// A column that is not there or not known, a value that is no finite number in a numeric column, a list or an
     /// object as a value.
     pub fn encode_row(&self, row: &Map<String, Value>, location: &str) -> Result<Vec<f64>> {
-        let wrong = |what: String| {
-            Error::input(location, what, "the columns that the model was fitted to")
-        };
+        let wrong =
+            |what: String| Error::input(location, what, "the columns that the model was fitted to");
         let known = |key: &String| {
             self.ignored.contains(key) || self.columns.iter().any(|c| c.name == *key)
         };
@@ -322,7 +351,11 @@ impl Fitted {
             let value = number(text).ok_or_else(|| {
                 let shown: String = text.chars().take(40).collect();
                 let what = format!("'{shown}' in column '{}'", self.name);
-                Error::input(location(), what, "a finite number, or nothing where it is missing")
+                Error::input(
+                    location(),
+                    what,
+                    "a finite number, or nothing where it is missing",
+                )
             })?;
             self.push_number(value, String::new, values);
         } else {

@@ -21,7 +21,10 @@ impl Matrix {
         }
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             let (row, column) = (at / width, at % width);
-            return Err(wrong(format!("{} in row {row}, column {column}", values[at])));
+            return Err(wrong(format!(
+                "{} in row {row}, column {column}",
+                values[at]
+            )));
         }
         Ok(Self { values, width })
     }
@@ -34,7 +37,11 @@ impl Matrix {
         let width = rows.first().map_or(1, Vec::len);
         if let Some(at) = rows.iter().position(|row| row.len() != width) {
             let what = format!("{} numbers in row {at}", rows[at].len());
-            return Err(Error::input("matrix", what, format!("{width} numbers a row")));
+            return Err(Error::input(
+                "matrix",
+                what,
+                format!("{width} numbers a row"),
+            ));
         }
         Self::new(rows.concat(), width)
     }
@@ -71,14 +78,22 @@ impl Matrix {
 
     /// One column.
     pub fn column(&self, column: usize) -> impl Iterator<Item = f64> + '_ {
-        self.values.iter().skip(column).step_by(self.width.max(1)).copied()
+        self.values
+            .iter()
+            .skip(column)
+            .step_by(self.width.max(1))
+            .copied()
     }
 
     /// Only `rows`, in that order.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {
-            values: rows.iter().flat_map(|&row| self.row(row)).copied().collect(),
+            values: rows
+                .iter()
+                .flat_map(|&row| self.row(row))
+                .copied()
+                .collect(),
             width: self.width,
         }
     }

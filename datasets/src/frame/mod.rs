@@ -159,7 +159,11 @@ impl Frame {
     /// # Errors
     /// As there.
     pub fn from_csv(location: &str, bytes: &[u8], options: &TableOptions) -> Result<Self> {
-        typed::frame(read::separated(location, bytes, b',', options)?, options, None)
+        typed::frame(
+            read::separated(location, bytes, b',', options)?,
+            options,
+            None,
+        )
     }
 
     /// Reads a table out of memory: JSON lines where it begins with a brace, else tab-separated where its header holds a
@@ -273,7 +277,8 @@ impl Frame {
     /// No such column, one with missing values, a fraction outside (0, 1), nothing left on a side.
     pub fn holdout_latest(self, fraction: f64, column: &str) -> Result<(Self, Self)> {
         let wrong = |what: String| {
-            let expected = "a numeric column without gaps to order by, and a fraction between 0 and 1";
+            let expected =
+                "a numeric column without gaps to order by, and a fraction between 0 and 1";
             Error::input(&self.location, what, expected)
         };
         if !(fraction > 0.0 && fraction < 1.0) {
@@ -283,7 +288,11 @@ impl Frame {
         let times = match found {
             None => return Err(wrong(format!("no column '{column}'"))),
             Some((_, Column::Numeric(times))) if times.iter().all(|t| t.is_finite()) => times,
-            Some(_) => return Err(wrong(format!("column '{column}' is not numeric throughout"))),
+            Some(_) => {
+                return Err(wrong(format!(
+                    "column '{column}' is not numeric throughout"
+                )));
+            }
         };
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by(|&a, &b| times[a].total_cmp(&times[b]).then(a.cmp(&b)));

@@ -50,7 +50,9 @@ pub(crate) fn open(path: &Path, options: &TableOptions) -> Result<Cells> {
     let name = location.strip_suffix(".gz").unwrap_or(&location);
     let extension = Path::new(name).extension().unwrap_or_default();
     let extension = extension.to_string_lossy().to_lowercase();
-    let size = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(|e| Error::io("read", path, e))?
+        .len();
     if size > files::MAX_BYTES {
         let what = format!("{:.1} GB", size as f64 / 1e9);
         let expected = "at most 4 GB: a detector learns as much from a part of the rows";
@@ -112,12 +114,19 @@ pub(super) fn separated(
     }
     let mut cells = Cells::new(location, header);
     let mut record = ByteRecord::new();
-    while reader.read_byte_record(&mut record).map_err(|e| wrong(e.to_string()))? {
+    while reader
+        .read_byte_record(&mut record)
+        .map_err(|e| wrong(e.to_string()))?
+    {
         let line = record.position().map_or(0, |at| at.line() as usize);
         let row = if record.len() == cells.header.len() {
             StringRecord::from_byte_record(record.clone()).map_err(|_| "not UTF-8".to_string())
         } else {
-            Err(format!("{} cells, not {}", record.len(), cells.header.len()))
+            Err(format!(
+                "{} cells, not {}",
+                record.len(),
+                cells.header.len()
+            ))
         };
         cells.push(line, row);
     }
@@ -148,7 +157,11 @@ fn json_lines(location: &str, bytes: &[u8]) -> Result<Cells> {
         let unknown = object.keys().find(|key| !cells.header.contains(key));
         let row = match unknown {
             Some(key) => Err(format!("a key '{key}' that the first row has not")),
-            None => cells.header.iter().map(|key| json_cell(object.get(key))).collect(),
+            None => cells
+                .header
+                .iter()
+                .map(|key| json_cell(object.get(key)))
+                .collect(),
         };
         cells.push(line, row);
     }
@@ -176,7 +189,9 @@ fn parquet(path: &Path, location: &str) -> Result<Cells> {
     let rows = columns.first().map_or(0, Vec::len);
     let mut cells = Cells::new(location, header);
     for row in 0..rows {
-        let row_cells = columns.iter().map(|column| column[row].as_deref().unwrap_or(""));
+        let row_cells = columns
+            .iter()
+            .map(|column| column[row].as_deref().unwrap_or(""));
         cells.push(row + 1, Ok(row_cells.collect()));
     }
     Ok(cells)

@@ -7,7 +7,9 @@ fn table(text: &str) -> Frame {
 }
 
 fn refused(text: &str) -> String {
-    Frame::from_csv("here", text.as_bytes(), &TableOptions::default()).unwrap_err().to_string()
+    Frame::from_csv("here", text.as_bytes(), &TableOptions::default())
+        .unwrap_err()
+        .to_string()
 }
 
 const MIXED: &str = "\
@@ -50,7 +52,10 @@ fn rows_that_do_not_parse_are_named_and_left_out() {
     assert_eq!(frame.unparsed(), expected);
     let levels = |max| {
         let report = inspect_frames(&frame, &[], max);
-        report.of(Kind::Corrupt).map(|f| (f.level, f.count)).collect::<Vec<_>>()
+        report
+            .of(Kind::Corrupt)
+            .map(|f| (f.level, f.count))
+            .collect::<Vec<_>>()
     };
     assert_eq!(levels(0.01), [(Level::Error, 4)]);
     assert_eq!(levels(0.1), [(Level::Warning, 4)]);
@@ -67,7 +72,11 @@ fn what_is_no_table_is_refused() {
         ..TableOptions::default()
     };
     let e = Frame::from_csv("here", b"a,b\n1,2\n", &options).unwrap_err();
-    assert!(e.to_string().contains("no column 'kind'; its columns are a, b"), "{e}");
+    assert!(
+        e.to_string()
+            .contains("no column 'kind'; its columns are a, b"),
+        "{e}"
+    );
     let options = TableOptions {
         drop: vec!["c".into()],
         ..TableOptions::default()
@@ -111,7 +120,13 @@ fn rows_with_other_columns_are_refused() {
     assert!(error(json!({"a": "one", "b": "x"})).contains("'one' in column 'a'"));
     assert!(error(json!({"a": [1], "b": "x"})).contains("a list in column 'a'"));
     let other = table("a,c\n1,2\n");
-    assert!(encoder.encode(&other).unwrap_err().to_string().contains("no column 'b'"));
+    assert!(
+        encoder
+            .encode(&other)
+            .unwrap_err()
+            .to_string()
+            .contains("no column 'b'")
+    );
 }
 
 #[test]
@@ -156,7 +171,10 @@ fn the_latest_rows_are_held_out_without_tearing_a_moment_apart() {
         Column::Categorical { .. } => Vec::new(),
     };
     let (early, late) = frame.clone().holdout_latest(0.6, "t").unwrap();
-    assert_eq!((times(&early), times(&late)), (vec![1.0, 2.0, 2.0], vec![3.0, 4.0]));
+    assert_eq!(
+        (times(&early), times(&late)),
+        (vec![1.0, 2.0, 2.0], vec![3.0, 4.0])
+    );
     assert!(frame.clone().holdout_latest(0.1, "x").is_err());
     assert!(frame.clone().holdout_latest(1.5, "t").is_err());
     let (kept, held) = frame.holdout(0.5, 3).unwrap();

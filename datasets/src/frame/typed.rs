@@ -64,7 +64,11 @@ pub(super) fn frame(
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         let what = format!("two columns '{}'", pair[0]);
-        return Err(Error::input(&cells.location, what, "a name for each column"));
+        return Err(Error::input(
+            &cells.location,
+            what,
+            "a name for each column",
+        ));
     }
     let label = match &options.label {
         // What is scored later may have no labels.
@@ -94,9 +98,12 @@ pub(super) fn frame(
     Ok(build(cells, options, &columns, label))
 }
 
-fn inferred(cells: &Cells, options: &TableOptions, label: Option<usize>) -> Vec<(usize, ColumnKind)> {
-    let is_feature =
-        |&at: &usize| Some(at) != label && !options.drop.contains(&cells.header[at]);
+fn inferred(
+    cells: &Cells,
+    options: &TableOptions,
+    label: Option<usize>,
+) -> Vec<(usize, ColumnKind)> {
+    let is_feature = |&at: &usize| Some(at) != label && !options.drop.contains(&cells.header[at]);
     let kind = |at: usize| {
         if options.categorical.contains(&cells.header[at]) {
             return ColumnKind::Categorical;
@@ -128,15 +135,17 @@ fn build(
     let mut unparsed = cells.broken;
     let mut kept = Vec::with_capacity(cells.rows.len());
     for (row, record) in cells.rows.iter().enumerate() {
-        let bad = columns.iter().find(|&&(at, kind)| {
-            kind == ColumnKind::Numeric && number(&record[at]).is_none()
-        });
+        let bad = columns
+            .iter()
+            .find(|&&(at, kind)| kind == ColumnKind::Numeric && number(&record[at]).is_none());
         let unlabelled = label.is_some_and(|at| is_missing(&record[at]));
         let line = cells.lines[row];
         if let Some(&(at, _)) = bad {
             let shown: String = record[at].chars().take(40).collect();
             let name = &cells.header[at];
-            unparsed.push(format!("line {line}: '{shown}' in {name} is no finite number"));
+            unparsed.push(format!(
+                "line {line}: '{shown}' in {name} is no finite number"
+            ));
         } else if unlabelled {
             unparsed.push(format!("line {line}: no label"));
         } else {
@@ -154,7 +163,9 @@ fn build(
         (cells.header[at].clone(), column)
     };
     let labels = label.map(|at| {
-        let texts = kept.iter().map(|&row| cells.rows[row][at].trim().to_string());
+        let texts = kept
+            .iter()
+            .map(|&row| cells.rows[row][at].trim().to_string());
         texts.collect()
     });
     Frame {

@@ -10,11 +10,7 @@ const MAX_MISSING: f64 = 0.5;
 /// Looks for rows that do not parse (an error if they are more than the share `max_unparsed`), columns that are constant,
 /// empty or mostly missing, repeated rows, rows in two splits, and labels of one kind alone. The balance is that of the
 /// labels as they are written.
-pub fn inspect_frames(
-    train: &Frame,
-    others: &[(&str, &Frame)],
-    max_unparsed: f64,
-) -> GateReport {
+pub fn inspect_frames(train: &Frame, others: &[(&str, &Frame)], max_unparsed: f64) -> GateReport {
     let mut splits = vec![("train", train)];
     splits.extend(others);
     let summary = |(name, frame): &(&str, &Frame)| SplitSummary {
@@ -42,7 +38,10 @@ fn balance(splits: &[(&str, &Frame)]) -> Vec<ClassCount> {
     let classes: BTreeSet<&String> = counts.iter().flat_map(BTreeMap::keys).collect();
     let class = |class: &String| ClassCount {
         class: class.clone(),
-        counts: counts.iter().map(|c| c.get(class).copied().unwrap_or(0)).collect(),
+        counts: counts
+            .iter()
+            .map(|c| c.get(class).copied().unwrap_or(0))
+            .collect(),
     };
     classes.into_iter().map(class).collect()
 }
@@ -54,7 +53,11 @@ fn key(frame: &Frame, row: usize) -> Vec<u8> {
         match column {
             Column::Numeric(values) => key.extend(values[row].to_bits().to_le_bytes()),
             Column::Categorical { codes, names } => {
-                key.extend(codes[row].map_or("", |code| &names[code as usize]).as_bytes());
+                key.extend(
+                    codes[row]
+                        .map_or("", |code| &names[code as usize])
+                        .as_bytes(),
+                );
                 key.push(0);
             }
         }
@@ -83,7 +86,9 @@ fn rows(frame: &Frame, max_unparsed: f64) -> Vec<Finding> {
         let found = if same { &mut repeated } else { &mut conflicts };
         found.push(frame.name(row));
     }
-    let few = frame.is_anomaly().filter(|a| !a.iter().any(|&anomaly| !anomaly));
+    let few = frame
+        .is_anomaly()
+        .filter(|a| !a.iter().any(|&anomaly| !anomaly));
     [
         Finding::about(level, Kind::Corrupt, &what, unparsed),
         few.map(|_| {
@@ -129,6 +134,8 @@ fn columns(frame: &Frame) -> Vec<Finding> {
 fn shared(frame: &Frame, with: &Frame) -> Option<Finding> {
     let keys: BTreeSet<Vec<u8>> = (0..frame.len()).map(|row| key(frame, row)).collect();
     let both = (0..with.len()).filter(|&row| keys.contains(&key(with, row)));
-    let both: Vec<String> = both.map(|row| format!("{} of the second", with.name(row))).collect();
+    let both: Vec<String> = both
+        .map(|row| format!("{} of the second", with.name(row)))
+        .collect();
     Finding::about(Level::Warning, Kind::Leakage, "rows in both", &both)
 }

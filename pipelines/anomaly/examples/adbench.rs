@@ -20,7 +20,10 @@ use panoply_anomaly::{
 use panoply_core::{Error, Result, RunContext, Task, TrainRequest};
 use panoply_datasets::frame::{EncodeConfig, Encoder, Frame, TableOptions};
 use panoply_metrics::{average_precision, roc_auc};
-use std::{path::{Path, PathBuf}, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// Seeds of the isolation forest and of networks.
 const SEEDS: u64 = 5;
@@ -38,12 +41,23 @@ fn main() -> Result<()> {
     files.retain(|file| file.extension().is_some_and(|e| e == "npz"));
     files.sort();
     for file in files {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = stem.split_once('_').map_or(stem.as_str(), |(_, name)| name).to_string();
+        let stem = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let name = stem
+            .split_once('_')
+            .map_or(stem.as_str(), |(_, name)| name)
+            .to_string();
         if !only.is_empty() && !only.contains(&name) {
             continue;
         }
-        if deep { networks(&name, &file)? } else { classical(&name, &file)? }
+        if deep {
+            networks(&name, &file)?
+        } else {
+            classical(&name, &file)?
+        }
     }
     Ok(())
 }
@@ -71,13 +85,22 @@ fn classical(name: &str, file: &Path) -> Result<()> {
             pca,
             ..DetectorConfig::default()
         };
-        let seeds = if detector == DetectorName::Iforest { SEEDS } else { 1 };
+        let seeds = if detector == DetectorName::Iforest {
+            SEEDS
+        } else {
+            1
+        };
         let mut found = Vec::new();
         let started = Instant::now();
         for seed in 0..seeds {
             found.push(worth(&labels, &config.fit(&rows, seed)?.scores)?);
         }
-        line(name, word, &found, started.elapsed().as_secs_f64() / seeds as f64);
+        line(
+            name,
+            word,
+            &found,
+            started.elapsed().as_secs_f64() / seeds as f64,
+        );
     }
     Ok(())
 }
@@ -113,7 +136,12 @@ fn networks(name: &str, file: &Path) -> Result<()> {
             found.push(worth(&labels, &scorer.score_frame(&frame)?)?);
             std::fs::remove_dir_all(&out).map_err(|e| Error::io("remove", &out, e))?;
         }
-        line(name, recipe, &found, started.elapsed().as_secs_f64() / DEEP_SEEDS as f64);
+        line(
+            name,
+            recipe,
+            &found,
+            started.elapsed().as_secs_f64() / DEEP_SEEDS as f64,
+        );
     }
     Ok(())
 }
@@ -131,11 +159,17 @@ fn line(name: &str, detector: &str, found: &[[f64; 2]], secs: f64) {
     let n = found.len() as f64;
     let mean = |at: usize| found.iter().map(|f| f[at]).sum::<f64>() / n;
     let deviation = |at: usize| {
-        let squares = found.iter().map(|f| (f[at] - mean(at)).powi(2)).sum::<f64>();
+        let squares = found
+            .iter()
+            .map(|f| (f[at] - mean(at)).powi(2))
+            .sum::<f64>();
         (squares / n).sqrt()
     };
     println!(
         "{name}\t{detector}\t{:.6}\t{:.6}\t{:.6}\t{:.6}\t{secs:.3}",
-        mean(0), mean(1), deviation(0), deviation(1)
+        mean(0),
+        mean(1),
+        deviation(0),
+        deviation(1)
     );
 }

@@ -28,7 +28,9 @@ pub fn exact(
         let expected = format!("at most {MAX_PLAYERS}, or kernel SHAP");
         return Err(Error::input("players", num_players.to_string(), expected));
     }
-    let sets: Vec<Coalition> = (0..1usize << num_players).map(|s| members(s, num_players)).collect();
+    let sets: Vec<Coalition> = (0..1usize << num_players)
+        .map(|s| members(s, num_players))
+        .collect();
     let worths = checked(worth(&sets)?, sets.len())?;
     // |S|! (n - |S| - 1)! / n!, as 1 / (n * binomial(n - 1, |S|)).
     let weight = |size: usize| 1.0 / (num_players as f64 * binomial(num_players - 1, size));
@@ -68,7 +70,10 @@ pub fn kernel(
     let mut right = Mat::<f64>::zeros(free, 1);
     for ((set, &worth), &weight) in sets[2..].iter().zip(&worths[2..]).zip(&weights) {
         let last = f64::from(u8::from(set[free]));
-        let x: Vec<f64> = set[..free].iter().map(|&m| f64::from(u8::from(m)) - last).collect();
+        let x: Vec<f64> = set[..free]
+            .iter()
+            .map(|&m| f64::from(u8::from(m)) - last)
+            .collect();
         let y = worth - none - last * (all - none);
         for i in 0..free {
             right[(i, 0)] += weight * x[i] * y;
@@ -84,7 +89,11 @@ pub fn kernel(
         return Ok(values);
     }
     let what = format!("{num_sets} sets of {num_players} players");
-    Err(Error::input("kernel SHAP", what, "more sets: they do not determine the values"))
+    Err(Error::input(
+        "kernel SHAP",
+        what,
+        "more sets: they do not determine the values",
+    ))
 }
 
 /// Sets that are neither empty nor all, with their weights in the regression.
@@ -95,7 +104,10 @@ fn sampled(num_players: usize, num_sets: usize, seed: u64) -> (Vec<Coalition>, V
     };
     if num_players < usize::BITS as usize - 1 && (1usize << num_players) - 2 <= num_sets {
         let all = 1..(1usize << num_players) - 1;
-        let weights = all.clone().map(|s| kernel(s.count_ones() as usize)).collect();
+        let weights = all
+            .clone()
+            .map(|s| kernel(s.count_ones() as usize))
+            .collect();
         return (all.map(|s| members(s, num_players)).collect(), weights);
     }
     // A size is drawn by the weight that all sets of it have together; the members are then equally likely, so that
@@ -128,7 +140,9 @@ fn sampled(num_players: usize, num_sets: usize, seed: u64) -> (Vec<Coalition>, V
 }
 
 fn members(set: usize, num_players: usize) -> Coalition {
-    (0..num_players).map(|player| set >> player & 1 == 1).collect()
+    (0..num_players)
+        .map(|player| set >> player & 1 == 1)
+        .collect()
 }
 
 fn binomial(n: usize, k: usize) -> f64 {
@@ -147,7 +161,11 @@ mod tests {
     /// A game in which players help and hinder each other.
     fn worth(set: &[bool]) -> f64 {
         let x: Vec<f64> = set.iter().map(|&m| f64::from(u8::from(m))).collect();
-        let pairs: f64 = x.windows(2).zip(1..).map(|(w, i)| f64::from(i) * w[0] * w[1]).sum();
+        let pairs: f64 = x
+            .windows(2)
+            .zip(1..)
+            .map(|(w, i)| f64::from(i) * w[0] * w[1])
+            .sum();
         let sum: f64 = x.iter().sum();
         pairs + (sum * 0.7).sin() - 0.3 * x[0] * sum
     }
@@ -183,7 +201,10 @@ mod tests {
                 values[player] += worth(&set) - before;
             }
         }
-        values.iter().map(|value| value / orders.len() as f64).collect()
+        values
+            .iter()
+            .map(|value| value / orders.len() as f64)
+            .collect()
     }
 
     #[test]
@@ -208,7 +229,10 @@ mod tests {
         assert!((some.iter().sum::<f64>() - total).abs() < 1e-9);
         for player in 0..10 {
             assert!((all[player] - expected[player]).abs() < 1e-9);
-            assert!((some[player] - expected[player]).abs() < 0.5, "{some:?} {expected:?}");
+            assert!(
+                (some[player] - expected[player]).abs() < 0.5,
+                "{some:?} {expected:?}"
+            );
         }
         assert_eq!(some, kernel(10, 600, 7, worths).unwrap());
         assert!(exact(21, worths).is_err());

@@ -66,7 +66,11 @@ impl ThresholdConfig {
     pub fn find(&self, scores: &[f64], labelled: Option<(&[f64], &[bool])>) -> Result<f64> {
         self.validate()?;
         if scores.is_empty() {
-            return Err(Error::input("threshold", "no scores", "scores of normal rows"));
+            return Err(Error::input(
+                "threshold",
+                "no scores",
+                "scores of normal rows",
+            ));
         }
         let mut sorted = scores.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -82,7 +86,9 @@ impl ThresholdConfig {
                 let expected = "validation rows with labels, some of them anomalies";
                 let missing = || Error::input("threshold", "f1 without labels", expected);
                 let (scores, labels) = labelled.ok_or_else(missing)?;
-                best_f1(scores, labels).ok_or_else(missing).map(|(threshold, _)| threshold)
+                best_f1(scores, labels)
+                    .ok_or_else(missing)
+                    .map(|(threshold, _)| threshold)
             }
             ThresholdMethod::Pot => self.peaks_over_threshold(&sorted),
         }
@@ -94,7 +100,11 @@ impl ThresholdConfig {
     /// The first that is wrong.
     pub fn validate(&self) -> Result<()> {
         let wrong = |name: &str, value: f64, expected: &str| {
-            Err(Error::input(format!("threshold.{name}"), value.to_string(), expected))
+            Err(Error::input(
+                format!("threshold.{name}"),
+                value.to_string(),
+                expected,
+            ))
         };
         let open = |value: f64| value > 0.0 && value < 1.0;
         if !(self.contamination > 0.0 && self.contamination <= 0.5) {
@@ -114,7 +124,11 @@ impl ThresholdConfig {
 
     fn peaks_over_threshold(&self, sorted: &[f64]) -> Result<f64> {
         let start = quantile(sorted, self.level);
-        let excesses: Vec<f64> = sorted.iter().map(|s| s - start).filter(|e| *e > 0.0).collect();
+        let excesses: Vec<f64> = sorted
+            .iter()
+            .map(|s| s - start)
+            .filter(|e| *e > 0.0)
+            .collect();
         if excesses.len() < MIN_EXCESSES {
             let what = format!("{} of {} scores in the tail", excesses.len(), sorted.len());
             let expected = format!("{MIN_EXCESSES} or more: a lower level, or more rows");
@@ -197,7 +211,10 @@ impl Pareto {
             }
             -(shape / theta).ln() - shape - 1.0
         };
-        let mut grid: Vec<f64> = (1..=60).map(|i| -(1.0 - 0.75f64.powi(i)) / largest).rev().collect();
+        let mut grid: Vec<f64> = (1..=60)
+            .map(|i| -(1.0 - 0.75f64.powi(i)) / largest)
+            .rev()
+            .collect();
         grid.push(0.0);
         grid.extend((0..=100).map(|i| 10f64.powf(-6.0 + 0.1 * f64::from(i)) / mean));
         let best = (0..grid.len()).max_by(|&a, &b| profile(grid[a]).total_cmp(&profile(grid[b])));
@@ -269,7 +286,11 @@ impl Calibration {
     pub fn new(threshold: f64, scores: &[f64]) -> Result<Self> {
         if scores.is_empty() || !scores.iter().all(|score| score.is_finite()) {
             let expected = "finite scores of normal rows";
-            return Err(Error::input("calibration", format!("{} scores", scores.len()), expected));
+            return Err(Error::input(
+                "calibration",
+                format!("{} scores", scores.len()),
+                expected,
+            ));
         }
         let mut sorted = scores.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -318,7 +339,11 @@ impl Calibration {
     /// Adds it to the arrays of a model.
     pub fn put(&self, arrays: &mut Arrays) {
         arrays.put("calibration.threshold", [1], vec![self.threshold]);
-        arrays.put("calibration.scores", [self.sorted.len()], self.sorted.clone());
+        arrays.put(
+            "calibration.scores",
+            [self.sorted.len()],
+            self.sorted.clone(),
+        );
     }
 
     /// Reads what [`put`](Self::put) wrote.
@@ -369,9 +394,14 @@ mod tests {
     #[test]
     fn an_exponential_tail_is_found() {
         // Quantiles of the exponential distribution.
-        let excesses: Vec<f64> = (0..500).map(|i| -((f64::from(i) + 0.5) / 500.0).ln()).collect();
+        let excesses: Vec<f64> = (0..500)
+            .map(|i| -((f64::from(i) + 0.5) / 500.0).ln())
+            .collect();
         let tail = Pareto::fit(&excesses);
-        assert!(tail.shape.abs() < 0.02 && (tail.scale - 1.0).abs() < 0.02, "{tail:?}");
+        assert!(
+            tail.shape.abs() < 0.02 && (tail.scale - 1.0).abs() < 0.02,
+            "{tail:?}"
+        );
         assert!(find(ThresholdMethod::Pot, &[1.0, 2.0, 3.0]).is_err());
         assert_eq!(Pareto::fit(&[]).scale, 0.0);
     }

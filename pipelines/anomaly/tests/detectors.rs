@@ -45,7 +45,10 @@ fn matrix(value: &Value) -> Matrix {
 /// Largest difference, relative to the size of the numbers where they are large.
 fn gap(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    let each = found.iter().zip(expected).map(|(a, b)| (a - b).abs() / b.abs().max(1.0));
+    let each = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs() / b.abs().max(1.0));
     each.fold(0.0, f64::max)
 }
 
@@ -62,7 +65,12 @@ fn check<D: Detector>(name: &str, fit: &Fit<D>, new: Option<&Matrix>, expected: 
 
 fn classical(rows: &NormalOnly<Matrix>, new: Option<&Matrix>, expected: &Value) {
     check("ecod", &Ecod::fit(rows).unwrap(), None, expected);
-    check("hbos", &Hbos::fit(rows, &HbosConfig::default()).unwrap(), new, expected);
+    check(
+        "hbos",
+        &Hbos::fit(rows, &HbosConfig::default()).unwrap(),
+        new,
+        expected,
+    );
     for (name, method) in [
         ("knn", KnnMethod::Largest),
         ("knn_mean", KnnMethod::Mean),
@@ -74,7 +82,10 @@ fn classical(rows: &NormalOnly<Matrix>, new: Option<&Matrix>, expected: &Value) 
         };
         check(name, &Knn::fit(rows, &config).unwrap(), new, expected);
     }
-    for (name, score) in [("pca", PcaScore::Weighted), ("mahalanobis", PcaScore::Mahalanobis)] {
+    for (name, score) in [
+        ("pca", PcaScore::Weighted),
+        ("mahalanobis", PcaScore::Mahalanobis),
+    ] {
         let config = PcaConfig {
             score,
             ..PcaConfig::default()
@@ -90,15 +101,27 @@ fn scores_of_a_made_up_table_are_the_references() {
     let rows = NormalOnly::unlabelled(matrix(&expected["x"])).unwrap();
     let new = matrix(&expected["new"]);
     classical(&rows, Some(&new), expected);
-    check("lof", &Lof::fit(&rows, &LofConfig::default()).unwrap(), Some(&new), expected);
+    check(
+        "lof",
+        &Lof::fit(&rows, &LofConfig::default()).unwrap(),
+        Some(&new),
+        expected,
+    );
 }
 
 #[test]
 fn scores_of_the_cell_samples_are_the_references() {
     let reference = reference();
     let frame = bundled::breastw().unwrap();
-    let rows = Encoder::fit(&frame, &EncodeConfig::default()).unwrap().encode(&frame).unwrap();
-    classical(&NormalOnly::unlabelled(rows).unwrap(), None, &reference["breastw"]);
+    let rows = Encoder::fit(&frame, &EncodeConfig::default())
+        .unwrap()
+        .encode(&frame)
+        .unwrap();
+    classical(
+        &NormalOnly::unlabelled(rows).unwrap(),
+        None,
+        &reference["breastw"],
+    );
 }
 
 #[test]
@@ -114,7 +137,10 @@ fn thresholds_and_probabilities_are_pyods() {
         ("unify", ProbabilityMethod::Unify),
     ] {
         let new = numbers(&expected["knn"]["new"]);
-        let found: Vec<f64> = new.iter().map(|&s| calibration.probability(s, method)).collect();
+        let found: Vec<f64> = new
+            .iter()
+            .map(|&s| calibration.probability(s, method))
+            .collect();
         let gap = gap(&found, &numbers(&expected[name]));
         assert!(gap < 1e-12, "{name}: {gap}");
     }
@@ -125,14 +151,26 @@ fn pareto_tails_are_at_least_as_likely_as_scipys() {
     for tail in reference()["tails"].as_array().unwrap() {
         let excesses = numbers(&tail["excesses"]);
         let found = Pareto::fit(&excesses);
-        let (shape, scale) = (tail["shape"].as_f64().unwrap(), tail["scale"].as_f64().unwrap());
+        let (shape, scale) = (
+            tail["shape"].as_f64().unwrap(),
+            tail["scale"].as_f64().unwrap(),
+        );
         // scipy's simplex stops at 1e-4 in the parameters.
         assert!((found.shape - shape).abs() < 1e-3, "{found:?} {shape}");
-        assert!((found.scale - scale).abs() < 1e-3 * scale.max(1.0), "{found:?} {scale}");
-        let terms = excesses.iter().map(|y| (found.shape * y / found.scale).ln_1p());
+        assert!(
+            (found.scale - scale).abs() < 1e-3 * scale.max(1.0),
+            "{found:?} {scale}"
+        );
+        let terms = excesses
+            .iter()
+            .map(|y| (found.shape * y / found.scale).ln_1p());
         let nll = excesses.len() as f64 * found.scale.ln()
             + (1.0 + 1.0 / found.shape) * terms.sum::<f64>();
-        assert!(nll <= tail["nll"].as_f64().unwrap() + 1e-7, "{nll} {}", tail["nll"]);
+        assert!(
+            nll <= tail["nll"].as_f64().unwrap() + 1e-7,
+            "{nll} {}",
+            tail["nll"]
+        );
     }
 }
 
@@ -165,7 +203,10 @@ fn networks_with_pyods_weights_score_as_pyods() {
         ..VaeConfig::default()
     };
     let network = vae.init(5, &device);
-    check("vae", &NetworkDetector::load(network, 5, &file("vae"), &device).unwrap());
+    check(
+        "vae",
+        &NetworkDetector::load(network, 5, &file("vae"), &device).unwrap(),
+    );
 
     let svdd = DeepSvddConfig {
         hidden_neurons: vec![8, 4],

@@ -6,7 +6,11 @@
 //! PyOD's default; of other depths the last layer keeps the name `output`.
 
 use super::network::{LinearBlock, Network, blocks};
-use burn::{module::Module, nn::Linear, tensor::{Device, Tensor}};
+use burn::{
+    module::Module,
+    nn::Linear,
+    tensor::{Device, Tensor},
+};
 use panoply_core::{
     fit::{StepOutput, Trainable},
     nn::{Activation, LinearInit, linear, ops},

@@ -70,7 +70,11 @@ impl DeepSvddConfig {
             return Err(wrong("hidden_neurons", count, "two layers or more"));
         }
         if !self.center.is_empty() && self.center.len() != last {
-            return Err(wrong("center", self.center.len(), "as many numbers as the last layer is wide"));
+            return Err(wrong(
+                "center",
+                self.center.len(),
+                "as many numbers as the last layer is wide",
+            ));
         }
         let mut widths = vec![num_features];
         widths.extend(&self.hidden_neurons);
@@ -90,7 +94,13 @@ impl DeepSvdd {
     /// The device fails.
     pub fn centred(self, x: Tensor<2>) -> Result<Self> {
         let mean = host::to_vec(self.forward(x).mean_dim(0))?;
-        let pushed = |&c: &f32| if c == 0.0 { 0.0 } else { c.signum() * c.abs().max(EPS) };
+        let pushed = |&c: &f32| {
+            if c == 0.0 {
+                0.0
+            } else {
+                c.signum() * c.abs().max(EPS)
+            }
+        };
         Ok(Self {
             center: mean.iter().map(pushed).collect(),
             ..self
@@ -110,7 +120,11 @@ impl DeepSvdd {
         let each = self.layers.iter().enumerate();
         each.fold(x, |x, (at, layer)| {
             let x = ops::linear_act(x, layer, Activation::Relu);
-            if at == 0 || at == last { x } else { self.dropout.forward(x) }
+            if at == 0 || at == last {
+                x
+            } else {
+                self.dropout.forward(x)
+            }
         })
     }
 

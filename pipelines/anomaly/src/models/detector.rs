@@ -19,7 +19,11 @@ impl NormalOnly<Matrix> {
     pub fn of_labelled(rows: &Matrix, is_anomaly: &[bool]) -> Result<Self> {
         let wrong = |what: String| Error::input("labels", what, "one a row, some of them normal");
         if is_anomaly.len() != rows.len() {
-            return Err(wrong(format!("{} labels for {} rows", is_anomaly.len(), rows.len())));
+            return Err(wrong(format!(
+                "{} labels for {} rows",
+                is_anomaly.len(),
+                rows.len()
+            )));
         }
         let normal: Vec<usize> = (0..rows.len()).filter(|&row| !is_anomaly[row]).collect();
         if normal.is_empty() {
@@ -97,11 +101,20 @@ pub(crate) fn check_width(rows: &Matrix, width: usize) -> Result<()> {
         return Ok(());
     }
     let what = format!("{} numbers a row", rows.width());
-    Err(Error::input("rows", what, format!("{width}, as the detector was fitted to")))
+    Err(Error::input(
+        "rows",
+        what,
+        format!("{width}, as the detector was fitted to"),
+    ))
 }
 
 /// Refuses a setting that is out of range.
-pub(crate) fn check_setting(ok: bool, name: &str, value: impl ToString, expected: &str) -> Result<()> {
+pub(crate) fn check_setting(
+    ok: bool,
+    name: &str,
+    value: impl ToString,
+    expected: &str,
+) -> Result<()> {
     if ok {
         return Ok(());
     }

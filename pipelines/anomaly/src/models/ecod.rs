@@ -51,11 +51,19 @@ impl Ecod {
         let ([width, num_rows], values) = arrays.take::<f64, 2>("sorted")?;
         let skewness = arrays.take_shaped("skewness", [width])?;
         if num_rows == 0 || width == 0 {
-            return Err(Error::input("sorted", "no values", "columns of training values"));
+            return Err(Error::input(
+                "sorted",
+                "no values",
+                "columns of training values",
+            ));
         }
         let columns: Vec<Vec<f64>> = values.chunks_exact(num_rows).map(<[f64]>::to_vec).collect();
         if !columns.iter().all(|column| column.is_sorted()) {
-            return Err(Error::input("sorted", "a column that is not", "ascending values"));
+            return Err(Error::input(
+                "sorted",
+                "a column that is not",
+                "ascending values",
+            ));
         }
         Ok(Self {
             num_rows,
@@ -71,7 +79,11 @@ impl Ecod {
         let not_below = values.len() - values.partition_point(|v| *v < value);
         let surprise = |count: usize| {
             let n = self.num_rows as f64;
-            let share = if count == 0 { 1.0 / (n + 1.0) } else { count as f64 / n };
+            let share = if count == 0 {
+                1.0 / (n + 1.0)
+            } else {
+                count as f64 / n
+            };
             -share.ln()
         };
         let (left, right) = (surprise(not_above), surprise(not_below));
@@ -86,14 +98,22 @@ impl Detector for Ecod {
         check_width(rows, self.width())?;
         let score = |row: &[f64]| {
             let each = row.iter().enumerate();
-            each.map(|(column, &value)| self.dimension(column, value)).sum()
+            each.map(|(column, &value)| self.dimension(column, value))
+                .sum()
         };
-        Ok(rows.values().par_chunks_exact(self.width()).map(score).collect())
+        Ok(rows
+            .values()
+            .par_chunks_exact(self.width())
+            .map(score)
+            .collect())
     }
 
     fn contributions(&self, row: &[f64]) -> Result<Option<Vec<f64>>> {
         let each = row.iter().enumerate();
-        Ok(Some(each.map(|(column, &value)| self.dimension(column, value)).collect()))
+        Ok(Some(
+            each.map(|(column, &value)| self.dimension(column, value))
+                .collect(),
+        ))
     }
 
     fn width(&self) -> usize {
@@ -102,7 +122,11 @@ impl Detector for Ecod {
 
     fn arrays(&self) -> Arrays {
         let mut arrays = Arrays::default();
-        arrays.put("sorted", [self.width(), self.num_rows], self.columns.concat());
+        arrays.put(
+            "sorted",
+            [self.width(), self.num_rows],
+            self.columns.concat(),
+        );
         arrays.put("skewness", [self.width()], self.skewness.clone());
         arrays
     }
@@ -134,7 +158,12 @@ mod tests {
         // Skewed to the right: the right tail counts, or the larger of both.
         let rows = Matrix::new(vec![1.0, 1.0, 2.0, 9.0], 1).unwrap();
         let fit = Ecod::fit(&NormalOnly::unlabelled(rows).unwrap()).unwrap();
-        let expected = [(4.0f64 / 2.0).ln(), (2.0f64).ln(), (2.0f64).ln(), (4.0f64).ln()];
+        let expected = [
+            (4.0f64 / 2.0).ln(),
+            (2.0f64).ln(),
+            (2.0f64).ln(),
+            (4.0f64).ln(),
+        ];
         for (score, expected) in fit.scores.iter().zip(expected) {
             assert!((score - expected).abs() < 1e-12, "{score} {expected}");
         }

@@ -78,7 +78,10 @@ impl Hbos {
         let edges = arrays.take_shaped::<f64, 2>("edges", [width, n_bins + 1])?;
         Ok(Self {
             tol: config.tol,
-            edges: edges.chunks_exact(n_bins + 1).map(<[f64]>::to_vec).collect(),
+            edges: edges
+                .chunks_exact(n_bins + 1)
+                .map(<[f64]>::to_vec)
+                .collect(),
             surprise: surprise.chunks_exact(n_bins).map(<[f64]>::to_vec).collect(),
         })
     }
@@ -103,8 +106,18 @@ impl Hbos {
 
 fn check_config(config: &HbosConfig) -> Result<()> {
     let HbosConfig { n_bins, alpha, tol } = *config;
-    check_setting((2..=1_000_000).contains(&n_bins), "n_bins", n_bins, "2 to 1,000,000")?;
-    check_setting(alpha > 0.0 && alpha < 1.0, "alpha", alpha, "between 0 and 1")?;
+    check_setting(
+        (2..=1_000_000).contains(&n_bins),
+        "n_bins",
+        n_bins,
+        "2 to 1,000,000",
+    )?;
+    check_setting(
+        alpha > 0.0 && alpha < 1.0,
+        "alpha",
+        alpha,
+        "between 0 and 1",
+    )?;
     check_setting((0.0..=1.0).contains(&tol), "tol", tol, "from 0 to 1")
 }
 
@@ -112,7 +125,11 @@ fn check_config(config: &HbosConfig) -> Result<()> {
 fn bin_edges(values: &[f64], n_bins: usize) -> Vec<f64> {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let (low, high) = if low == high { (low - 0.5, high + 0.5) } else { (low, high) };
+    let (low, high) = if low == high {
+        (low - 0.5, high + 0.5)
+    } else {
+        (low, high)
+    };
     let step = (high - low) / n_bins as f64;
     let mut edges: Vec<f64> = (0..n_bins).map(|i| i as f64 * step + low).collect();
     edges.push(high);
@@ -124,12 +141,16 @@ fn density(values: &[f64], edges: &[f64]) -> Vec<f64> {
     let n_bins = edges.len() - 1;
     let mut counts = vec![0usize; n_bins];
     for &value in values {
-        let bin = edges.partition_point(|edge| *edge <= value).clamp(1, n_bins) - 1;
+        let bin = edges
+            .partition_point(|edge| *edge <= value)
+            .clamp(1, n_bins)
+            - 1;
         counts[bin] += 1;
     }
     let total = values.len() as f64;
     let each = counts.iter().zip(edges.windows(2));
-    each.map(|(&count, edge)| count as f64 / (edge[1] - edge[0]) / total).collect()
+    each.map(|(&count, edge)| count as f64 / (edge[1] - edge[0]) / total)
+        .collect()
 }
 
 impl Detector for Hbos {
@@ -137,14 +158,22 @@ impl Detector for Hbos {
         check_width(rows, self.width())?;
         let score = |row: &[f64]| {
             let each = row.iter().enumerate();
-            each.map(|(column, &value)| self.dimension(column, value)).sum()
+            each.map(|(column, &value)| self.dimension(column, value))
+                .sum()
         };
-        Ok(rows.values().par_chunks_exact(self.width()).map(score).collect())
+        Ok(rows
+            .values()
+            .par_chunks_exact(self.width())
+            .map(score)
+            .collect())
     }
 
     fn contributions(&self, row: &[f64]) -> Result<Option<Vec<f64>>> {
         let each = row.iter().enumerate();
-        Ok(Some(each.map(|(column, &value)| self.dimension(column, value)).collect()))
+        Ok(Some(
+            each.map(|(column, &value)| self.dimension(column, value))
+                .collect(),
+        ))
     }
 
     fn width(&self) -> usize {

@@ -97,8 +97,18 @@ impl IForest {
         let rows = rows.get();
         let counts = 1..=1_000_000;
         let what = "between 1 and 1,000,000";
-        check_setting(counts.contains(&config.num_trees), "num_trees", config.num_trees, what)?;
-        check_setting(config.max_samples > 1, "max_samples", config.max_samples, "at least 2")?;
+        check_setting(
+            counts.contains(&config.num_trees),
+            "num_trees",
+            config.num_trees,
+            what,
+        )?;
+        check_setting(
+            config.max_samples > 1,
+            "max_samples",
+            config.max_samples,
+            "at least 2",
+        )?;
         let max_samples = config.max_samples.min(rows.len());
         let tree = |number: usize| {
             let draws = Draws {
@@ -133,7 +143,9 @@ impl IForest {
         let mut trees = Vec::with_capacity(num_trees);
         let mut start = 0usize;
         for size in sizes {
-            let end = start.checked_add(size as usize).filter(|&end| size > 0 && end <= num_nodes);
+            let end = start
+                .checked_add(size as usize)
+                .filter(|&end| size > 0 && end <= num_nodes);
             let end = end.ok_or_else(|| wrong("trees of more nodes than there are"))?;
             let mut tree = Vec::with_capacity(end - start);
             for at in start..end {
@@ -169,7 +181,11 @@ impl IForest {
     fn path_length(tree: &[Node], row: &[f64]) -> f64 {
         let mut node = &tree[0];
         while node.left != 0 {
-            let next = if row[node.feature] <= node.threshold { node.left } else { node.right };
+            let next = if row[node.feature] <= node.threshold {
+                node.left
+            } else {
+                node.right
+            };
             node = &tree[next];
         }
         node.length
@@ -192,7 +208,11 @@ fn grow(rows: &Matrix, max_samples: usize, mut draws: Draws) -> Vec<Node> {
         let here = tree.len();
         if let Some((parent, is_left)) = parent {
             let parent: &mut Node = &mut tree[parent];
-            *(if is_left { &mut parent.left } else { &mut parent.right }) = here;
+            *(if is_left {
+                &mut parent.left
+            } else {
+                &mut parent.right
+            }) = here;
         }
         let cut = if depth >= max_depth || members.len() < 2 {
             None
@@ -244,9 +264,17 @@ impl Detector for IForest {
             let lengths = self.trees.iter().map(|tree| Self::path_length(tree, row));
             let mean = lengths.sum::<f64>() / self.trees.len() as f64;
             // One row alone has no path: it is as usual as any.
-            if usual == 0.0 { 0.5 } else { (-mean / usual).exp2() }
+            if usual == 0.0 {
+                0.5
+            } else {
+                (-mean / usual).exp2()
+            }
         };
-        Ok(rows.values().par_chunks_exact(self.width).map(score).collect())
+        Ok(rows
+            .values()
+            .par_chunks_exact(self.width)
+            .map(score)
+            .collect())
     }
 
     fn contributions(&self, _row: &[f64]) -> Result<Option<Vec<f64>>> {
@@ -281,7 +309,9 @@ mod tests {
 
     fn rows() -> Matrix {
         // A line of forty points and one far away.
-        let values = (0..40).flat_map(|i| [f64::from(i) * 0.01, 1.0]).chain([5.0, 1.0]);
+        let values = (0..40)
+            .flat_map(|i| [f64::from(i) * 0.01, 1.0])
+            .chain([5.0, 1.0]);
         Matrix::new(values.collect(), 2).unwrap()
     }
 

@@ -64,7 +64,11 @@ impl Knn {
 
     fn new(config: &KnnConfig, train: Matrix) -> Result<Self> {
         let k = config.n_neighbors;
-        let expected = format!("between 1 and {}, for {} rows", train.len().max(1) - 1, train.len());
+        let expected = format!(
+            "between 1 and {}, for {} rows",
+            train.len().max(1) - 1,
+            train.len()
+        );
         check_setting(k > 0 && k < train.len(), "n_neighbors", k, &expected)?;
         Ok(Self {
             config: config.clone(),

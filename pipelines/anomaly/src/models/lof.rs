@@ -49,7 +49,12 @@ impl Lof {
         let train = rows.get().clone();
         let k = config.n_neighbors;
         check_setting(k > 0, "n_neighbors", k, "at least 1")?;
-        check_setting(train.len() > 1, "rows", train.len(), "at least two to be neighbours")?;
+        check_setting(
+            train.len() > 1,
+            "rows",
+            train.len(),
+            "at least two to be neighbours",
+        )?;
         let k = k.min(train.len() - 1);
         let found = nearest(&train, &train, k, true);
         let mut detector = Self {
@@ -113,7 +118,11 @@ impl Detector for Lof {
     fn arrays(&self) -> Arrays {
         let mut arrays = Arrays::default();
         let num_rows = self.train.len();
-        arrays.put("train", [num_rows, self.width()], self.train.values().to_vec());
+        arrays.put(
+            "train",
+            [num_rows, self.width()],
+            self.train.values().to_vec(),
+        );
         arrays.put("k_distance", [num_rows], self.k_distance.clone());
         arrays.put("density", [num_rows], self.density.clone());
         arrays

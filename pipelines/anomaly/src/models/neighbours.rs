@@ -33,7 +33,11 @@ fn nearest_to(train: &Matrix, query: &[f64], k: usize, skipped: Option<usize>) -
         if Some(row) == skipped {
             continue;
         }
-        let bound = if best.len() < k { f64::INFINITY } else { best[k - 1].0 };
+        let bound = if best.len() < k {
+            f64::INFINITY
+        } else {
+            best[k - 1].0
+        };
         let Some(square) = square_distance(values, query, bound) else {
             continue;
         };

@@ -140,7 +140,15 @@ pub fn fit<M: Network>(
     run: &Run,
     context: &RunContext,
 ) -> Result<Fitted<M>> {
-    fit::fit(network, config, &Rows(rows.get()), &Stack, validate, run, context)
+    fit::fit(
+        network,
+        config,
+        &Rows(rows.get()),
+        &Stack,
+        validate,
+        run,
+        context,
+    )
 }
 
 /// A trained network as a detector.
@@ -184,7 +192,9 @@ impl<M: Network + Send> Detector for NetworkDetector<M> {
         for chunk in rows.values().chunks(CHUNK * self.width) {
             let count = chunk.len() / self.width;
             let errors = self.errors(chunk)?;
-            let sums = errors.chunks(errors.len() / count).map(|row| row.iter().sum::<f64>());
+            let sums = errors
+                .chunks(errors.len() / count)
+                .map(|row| row.iter().sum::<f64>());
             scores.extend(sums.map(|sum| if M::RECONSTRUCTS { sum.sqrt() } else { sum }));
         }
         Ok(scores)

@@ -63,13 +63,24 @@ impl Pca {
     pub fn fit(rows: &NormalOnly<Matrix>, config: &PcaConfig) -> Result<Fit<Self>> {
         let rows = rows.get();
         let range = (0.0..1.0).contains(&config.min_variance);
-        check_setting(range, "min_variance", config.min_variance, "from 0 to below 1")?;
+        check_setting(
+            range,
+            "min_variance",
+            config.min_variance,
+            "from 0 to below 1",
+        )?;
         let (n, width) = (rows.len() as f64, rows.width());
-        let mean: Vec<f64> = (0..width).map(|c| rows.column(c).sum::<f64>() / n).collect();
+        let mean: Vec<f64> = (0..width)
+            .map(|c| rows.column(c).sum::<f64>() / n)
+            .collect();
         let deviation = |column: usize| {
             let squares = rows.column(column).map(|v| (v - mean[column]).powi(2));
             let deviation = (squares.sum::<f64>() / n).sqrt();
-            if deviation <= 10.0 * f64::EPSILON * mean[column].abs() { 1.0 } else { deviation }
+            if deviation <= 10.0 * f64::EPSILON * mean[column].abs() {
+                1.0
+            } else {
+                deviation
+            }
         };
         let scale = match config.score {
             PcaScore::Weighted => (0..width).map(deviation).collect(),
@@ -79,10 +90,12 @@ impl Pca {
             (rows.row(r)[c] - mean[c]) / scale[c]
         });
         let covariance = centred.transpose() * &centred;
-        let found = covariance.self_adjoint_eigen(Side::Lower).map_err(|e| Error::Internal {
-            context: "principal components".into(),
-            message: format!("{e:?}"),
-        })?;
+        let found = covariance
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|e| Error::Internal {
+                context: "principal components".into(),
+                message: format!("{e:?}"),
+            })?;
         // faer's are ascending.
         let variances = found.S().column_vector();
         let greatest = variances[width - 1] / n;
@@ -120,20 +133,26 @@ impl Pca {
             score: config.score,
             mean: arrays.take_shaped("mean", [width])?,
             scale: arrays.take_shaped("scale", [width])?,
-            components: components.chunks_exact(width).map(<[f64]>::to_vec).collect(),
+            components: components
+                .chunks_exact(width)
+                .map(<[f64]>::to_vec)
+                .collect(),
             variance,
         })
     }
 
     fn standardised(&self, row: &[f64]) -> Vec<f64> {
         let each = row.iter().zip(&self.mean).zip(&self.scale);
-        each.map(|((value, mean), scale)| (value - mean) / scale).collect()
+        each.map(|((value, mean), scale)| (value - mean) / scale)
+            .collect()
     }
 
     /// `sum (z . v)^2 / variance`.
     fn mahalanobis(&self, z: &[f64]) -> f64 {
         let along = self.components.iter().zip(&self.variance);
-        along.map(|(axis, variance)| dot(axis, z).powi(2) / variance).sum()
+        along
+            .map(|(axis, variance)| dot(axis, z).powi(2) / variance)
+            .sum()
     }
 
     /// `sum |z - v| / share of variance`.
@@ -144,7 +163,9 @@ impl Pca {
             squares.sum::<f64>().sqrt()
         };
         let along = self.components.iter().zip(&self.variance);
-        along.map(|(axis, variance)| distance(axis) / (variance / total)).sum()
+        along
+            .map(|(axis, variance)| distance(axis) / (variance / total))
+            .sum()
     }
 }
 
@@ -160,7 +181,11 @@ fn oriented(axis: Vec<f64>) -> Vec<f64> {
             largest = entry;
         }
     }
-    if largest < 0.0 { axis.into_iter().map(|entry| -entry).collect() } else { axis }
+    if largest < 0.0 {
+        axis.into_iter().map(|entry| -entry).collect()
+    } else {
+        axis
+    }
 }
 
 impl Detector for Pca {
@@ -173,7 +198,11 @@ impl Detector for Pca {
                 PcaScore::Weighted => self.weighted(&z),
             }
         };
-        Ok(rows.values().par_chunks_exact(self.width()).map(score).collect())
+        Ok(rows
+            .values()
+            .par_chunks_exact(self.width())
+            .map(score)
+            .collect())
     }
 
     /// Of the Mahalanobis distance `z' P z`, with the inverse covariance P: `z_j (P z)_j`. They may be negative.
@@ -226,7 +255,10 @@ mod tests {
         }
         let row = [1.0, 1.0];
         let parts = fit.detector.contributions(&row).unwrap().unwrap();
-        assert!((parts[0] - 0.5).abs() < 1e-12 && (parts[1] - 2.0).abs() < 1e-12, "{parts:?}");
+        assert!(
+            (parts[0] - 0.5).abs() < 1e-12 && (parts[1] - 2.0).abs() < 1e-12,
+            "{parts:?}"
+        );
         let back = Pca::from_arrays(&PcaConfig::default(), &mut fit.detector.arrays()).unwrap();
         assert_eq!(back, fit.detector);
     }

@@ -79,7 +79,13 @@ impl VaeConfig {
         let code = || linear([narrow, self.latent_dim], true, LinearInit::FanIn, device);
         let mut decoder = blocks(&up, false, self.dropout_rate, device);
         let last = [wide, num_features];
-        decoder.push(LinearBlock::new(last, Activation::Identity, false, 0.0, device));
+        decoder.push(LinearBlock::new(
+            last,
+            Activation::Identity,
+            false,
+            0.0,
+            device,
+        ));
         Vae {
             encoder: blocks(&down, false, self.dropout_rate, device),
             encoder_mu: code(),

@@ -21,7 +21,9 @@ pub(super) fn pictures(
     };
     let internal = super::eval::metric_error;
     let roc = roc_curve(labels, scores).map_err(internal)?;
-    let roc = roc.iter().map(|p| (p.false_positive_rate, p.true_positive_rate));
+    let roc = roc
+        .iter()
+        .map(|p| (p.false_positive_rate, p.true_positive_rate));
     let chance = Series::new("chance", vec![(0.0, 0.0), (1.0, 1.0)]);
     let curve = Series::new("detector", roc.collect());
     let axes = ("false-positive rate", "true-positive rate");
@@ -51,10 +53,17 @@ fn distribution(scores: &[f64], labels: Option<&[bool]>, threshold: f64) -> Resu
     let width = (high - low) / BINS as f64;
     let share = |wanted: Option<bool>| {
         let of = |row: usize| wanted.is_none() || labels.map(|l| l[row]) == wanted;
-        let chosen: Vec<f64> = (0..scores.len()).filter(|&r| of(r)).map(|r| scores[r]).collect();
+        let chosen: Vec<f64> = (0..scores.len())
+            .filter(|&r| of(r))
+            .map(|r| scores[r])
+            .collect();
         let mut counts = vec![0usize; BINS];
         for score in &chosen {
-            let bin = if width > 0.0 { ((score - low) / width) as usize } else { 0 };
+            let bin = if width > 0.0 {
+                ((score - low) / width) as usize
+            } else {
+                0
+            };
             counts[bin.min(BINS - 1)] += 1;
         }
         let point = |(bin, &count): (usize, &usize)| {
@@ -72,7 +81,10 @@ fn distribution(scores: &[f64], labels: Option<&[bool]>, threshold: f64) -> Resu
     };
     let shares = series.iter().flat_map(|s| s.points.iter().map(|p| p.1));
     let top = shares.fold(0.0, f64::max);
-    series.push(Series::new("threshold", vec![(threshold, 0.0), (threshold, top)]));
+    series.push(Series::new(
+        "threshold",
+        vec![(threshold, 0.0), (threshold, top)],
+    ));
     let svg = plot::line_chart("Scores", "score", "share of the rows", &series)?;
     Ok(artefact("scores.svg", svg))
 }

@@ -40,7 +40,11 @@ impl Judged {
 
     pub(super) fn of(scorer: &Scorer, frame: &Frame) -> Result<Self> {
         let scores = scorer.score_frame(frame)?;
-        Ok(Self::new(scores, frame.is_anomaly(), scorer.calibration.threshold))
+        Ok(Self::new(
+            scores,
+            frame.is_anomaly(),
+            scorer.calibration.threshold,
+        ))
     }
 
     /// Headline metrics, in order: what needs no labels, and what needs both kinds of them.
@@ -52,7 +56,11 @@ impl Judged {
             return Ok(metrics);
         };
         let scores = &self.scores;
-        let hits = alarms.iter().zip(labels).filter(|(alarm, label)| **alarm && **label).count();
+        let hits = alarms
+            .iter()
+            .zip(labels)
+            .filter(|(alarm, label)| **alarm && **label)
+            .count();
         let anomalies = labels.iter().filter(|&&label| label).count() as f64;
         let hits = hits as f64;
         let ranked = [
@@ -66,7 +74,10 @@ impl Judged {
         for (name, value) in ranked {
             all.push((name.to_string(), value.map_err(metric_error)?));
         }
-        all.push(("precision".into(), if count > 0.0 { hits / count } else { 0.0 }));
+        all.push((
+            "precision".into(),
+            if count > 0.0 { hits / count } else { 0.0 },
+        ));
         all.push(("recall".into(), hits / anomalies));
         all.push(("f1".into(), 2.0 * hits / (count + anomalies)));
         all.append(&mut metrics);
@@ -97,10 +108,18 @@ fn by_label(frame: &Frame, judged: &Judged) -> Vec<Vec<String>> {
     let header = ["", "label", "rows", "called anomalous", "share"];
     let row = |(label, (alarms, all)): (&String, (usize, usize))| {
         let share = format!("{:.4}", alarms as f64 / all as f64);
-        vec![String::new(), label.clone(), all.to_string(), alarms.to_string(), share]
+        vec![
+            String::new(),
+            label.clone(),
+            all.to_string(),
+            alarms.to_string(),
+            share,
+        ]
     };
     let rows = counts.into_iter().map(row);
-    std::iter::once(header.map(String::from).to_vec()).chain(rows).collect()
+    std::iter::once(header.map(String::from).to_vec())
+        .chain(rows)
+        .collect()
 }
 
 /// Scores a model on the test file of `data`, else its validation file, else its training file, or on the file itself.
@@ -133,17 +152,27 @@ pub(super) fn score_predictions(
     if scores.len() != frame.len() || !scores.iter().all(|score| score.is_finite()) {
         let what = format!("{} predictions", scores.len());
         let expected = format!("finite scores for the {} rows that parse", frame.len());
-        return Err(Error::input(predictions.display().to_string(), what, expected));
+        return Err(Error::input(
+            predictions.display().to_string(),
+            what,
+            expected,
+        ));
     }
     evaluation(&frame, &Judged::new(scores, frame.is_anomaly(), threshold))
 }
 
 fn evaluation(frame: &Frame, judged: &Judged) -> Result<Evaluation> {
     if frame.is_empty() {
-        return Err(Error::input(frame.location(), "no rows that parse", "rows to score"));
+        return Err(Error::input(
+            frame.location(),
+            "no rows that parse",
+            "rows to score",
+        ));
     }
     let metrics = judged.metrics()?;
-    let named = metrics.iter().map(|(name, value)| (name.clone(), json!(value)));
+    let named = metrics
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)));
     let headline: Map<String, Value> = named.collect();
     let table = by_label(frame, judged);
     let labels: Map<String, Value> = table
@@ -151,7 +180,10 @@ fn evaluation(frame: &Frame, judged: &Judged) -> Result<Evaluation> {
         .skip(1)
         .map(|row| {
             let counts = [&row[2], &row[3]].map(|cell| cell.parse::<usize>().ok());
-            (row[1].clone(), json!({ "rows": counts[0], "called_anomalous": counts[1] }))
+            (
+                row[1].clone(),
+                json!({ "rows": counts[0], "called_anomalous": counts[1] }),
+            )
         })
         .collect();
     Ok(Evaluation {
@@ -163,6 +195,10 @@ fn evaluation(frame: &Frame, judged: &Judged) -> Result<Evaluation> {
         }),
         metrics,
         table,
-        artefacts: if judged.threshold.is_finite() { judged.pictures()? } else { Vec::new() },
+        artefacts: if judged.threshold.is_finite() {
+            judged.pictures()?
+        } else {
+            Vec::new()
+        },
     })
 }

@@ -20,7 +20,11 @@ const CHUNK: usize = 1 << 20;
 pub(super) fn explain(request: &ExplainRequest, context: &RunContext) -> Result<Output> {
     let methods = super::Table.explain_methods();
     if !methods.contains(&request.method.as_str()) {
-        return Err(Error::unknown("explanation method", &request.method, methods.to_vec()));
+        return Err(Error::unknown(
+            "explanation method",
+            &request.method,
+            methods.to_vec(),
+        ));
     }
     if request.target.is_some_and(|target| target != ANOMALY) {
         let what = request.target.unwrap_or_default().to_string();
@@ -51,7 +55,8 @@ fn shapley(scorer: &Scorer, row: &[f64]) -> Result<(Vec<f64>, Option<f64>)> {
             for set in some {
                 for known in background.rows() {
                     let each = row.iter().zip(known).zip(&owners);
-                    values.extend(each.map(|((own, known), &at)| if set[at] { own } else { known }));
+                    values
+                        .extend(each.map(|((own, known), &at)| if set[at] { own } else { known }));
                 }
             }
             let scores = scorer.score(&Matrix::new(values, row.len())?)?;
@@ -75,7 +80,11 @@ fn show(method: &str, score: f64, base: Option<f64>, named: &[(String, f64)]) ->
     order.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
     let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
     let mut table = vec![row(["", "column", "contribution"])];
-    table.extend(order.iter().map(|(name, value)| row(["", name, &format!("{value:+.4}")])));
+    table.extend(
+        order
+            .iter()
+            .map(|(name, value)| row(["", name, &format!("{value:+.4}")])),
+    );
     let bars: Vec<(String, f64)> = order.into_iter().cloned().collect();
     let title = format!("What makes the score of {score:.4}");
     let mut json = json!({

@@ -71,8 +71,9 @@ impl Task for Table {
         ];
         let example = |(number, values): (usize, [i32; 9])| {
             let named = columns.iter().zip(values);
-            let row: Map<String, Value> =
-                named.map(|(name, value)| ((*name).to_string(), json!(value))).collect();
+            let row: Map<String, Value> = named
+                .map(|(name, value)| ((*name).to_string(), json!(value)))
+                .collect();
             Input {
                 name: format!("example {number}"),
                 payload: Payload::Row(Value::Object(row)),
@@ -157,7 +158,11 @@ impl Session for TableSession {
 /// The JSON of an input that is a row.
 fn row_of(input: &Input) -> Result<&Value> {
     let wrong = |what: &str| {
-        Err(Error::input(&input.name, what, "a JSON object by the names of the columns"))
+        Err(Error::input(
+            &input.name,
+            what,
+            "a JSON object by the names of the columns",
+        ))
     };
     match &input.payload {
         Payload::Row(row) => Ok(row),
@@ -172,11 +177,21 @@ const SHOWN: usize = 3;
 fn output(scored: &Scored, raw: Option<Value>) -> Output {
     let mut order: Vec<&(String, f64)> = scored.contributions.iter().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let most = order.iter().take(SHOWN).map(|(name, value)| format!("{name} {value:+.3}"));
+    let most = order
+        .iter()
+        .take(SHOWN)
+        .map(|(name, value)| format!("{name} {value:+.3}"));
     let most = most.collect::<Vec<_>>().join(", ");
     let row = |cells: [&str; 6]| cells.map(String::from).to_vec();
-    let said = if scored.is_anomaly { "anomaly" } else { "normal" };
-    let (score, threshold) = (format!("{:.4}", scored.score), format!("{:.4}", scored.threshold));
+    let said = if scored.is_anomaly {
+        "anomaly"
+    } else {
+        "normal"
+    };
+    let (score, threshold) = (
+        format!("{:.4}", scored.score),
+        format!("{:.4}", scored.threshold),
+    );
     let p_value = format!("{:.4}", scored.p_value);
     Output {
         json: json!({
@@ -198,6 +213,8 @@ fn output(scored: &Scored, raw: Option<Value>) -> Output {
 
 /// Named numbers as a JSON object.
 fn contributions(values: &[(String, f64)]) -> Value {
-    let named = values.iter().map(|(name, value)| (name.clone(), json!(value)));
+    let named = values
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)));
     Value::Object(named.collect())
 }

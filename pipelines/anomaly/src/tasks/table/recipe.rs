@@ -145,14 +145,26 @@ impl Recipe {
     pub fn validate(&self) -> Result<()> {
         let fraction = |name: &str, value: f64, low: bool| {
             let ok = value < 1.0 && (value > 0.0 || (low && value == 0.0));
-            let expected = if low { "from 0 to below 1" } else { "between 0 and 1" };
-            if ok { Ok(()) } else { Err(Error::input(name, value.to_string(), expected)) }
+            let expected = if low {
+                "from 0 to below 1"
+            } else {
+                "between 0 and 1"
+            };
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::input(name, value.to_string(), expected))
+            }
         };
         fraction("data.test", self.data.test, true)?;
         fraction("data.validation", self.data.validation, false)?;
         fraction("data.max_unparsed", self.data.max_unparsed, true)?;
         if self.data.max_rows.is_some_and(|rows| rows < 2) {
-            return Err(Error::input("data.max_rows", "fewer than 2", "2 or more, or null"));
+            return Err(Error::input(
+                "data.max_rows",
+                "fewer than 2",
+                "2 or more, or null",
+            ));
         }
         self.threshold.validate()?;
         self.detector.validate()?;

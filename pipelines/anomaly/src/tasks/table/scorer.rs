@@ -141,7 +141,10 @@ impl Scorer {
     /// A name that is nothing of that, files that do not fit each other.
     pub fn open(model: &str, context: &RunContext) -> Result<Self> {
         let settings: Settings = context.settings()?;
-        if settings.threshold.is_some_and(|threshold| !threshold.is_finite()) {
+        if settings
+            .threshold
+            .is_some_and(|threshold| !threshold.is_finite())
+        {
             return Err(Error::input("--set threshold", "not finite", "a number"));
         }
         let files = [ModelFolder::PREPROCESSOR, ModelFolder::CARD, CALIBRATION];
@@ -206,10 +209,16 @@ impl Scorer {
         let encoder = folder.read_json::<Encoder>(ModelFolder::PREPROCESSOR)?;
         let encoder = encoder.ok_or_else(|| missing(ModelFolder::PREPROCESSOR))?;
         let width = encoder.width();
-        let detector = config.detector.load(&folder.weights()?, width, &context.device)?;
+        let detector = config
+            .detector
+            .load(&folder.weights()?, width, &context.device)?;
         if detector.width() != width {
             let what = format!("a detector of {} numbers a row", detector.width());
-            return Err(Error::input(&location, what, format!("{width}, as the encoder makes")));
+            return Err(Error::input(
+                &location,
+                what,
+                format!("{width}, as the encoder makes"),
+            ));
         }
         let mut arrays = Arrays::load(&folder.file(CALIBRATION))?;
         let calibration = Calibration::take(&mut arrays)?;
@@ -241,7 +250,11 @@ impl Scorer {
         let mut arrays = Arrays::default();
         self.calibration.put(&mut arrays);
         let Background { rows, middle } = &self.background;
-        arrays.put("background.rows", [rows.len(), rows.width()], rows.values().to_vec());
+        arrays.put(
+            "background.rows",
+            [rows.len(), rows.width()],
+            rows.values().to_vec(),
+        );
         arrays.put("background.middle", [middle.len()], middle.clone());
         arrays.save(&folder.file(CALIBRATION))?;
         folder.write_json(ModelFolder::PREPROCESSOR, &self.encoder)?;
@@ -353,7 +366,11 @@ impl Predictor for Scorer {
         let encode = |(number, row): (usize, &Self::Input)| {
             self.encode_row(&Value::Object(row.clone()), &format!("row {number}"))
         };
-        let rows: Vec<Vec<f64>> = inputs.iter().enumerate().map(encode).collect::<Result<_>>()?;
+        let rows: Vec<Vec<f64>> = inputs
+            .iter()
+            .enumerate()
+            .map(encode)
+            .collect::<Result<_>>()?;
         Matrix::from_rows(&rows)
     }
 

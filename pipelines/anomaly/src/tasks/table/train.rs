@@ -44,7 +44,11 @@ fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits<Frame>> {
         None if config.bundled => bundled::breastw()?,
         None => {
             let what = "missing; this recipe has no data of its own";
-            return Err(Error::input("--data", what, "a table, or a folder with one for each split"));
+            return Err(Error::input(
+                "--data",
+                what,
+                "a table, or a folder with one for each split",
+            ));
         }
     };
     let (rest, test) = if config.test > 0.0 {
@@ -78,7 +82,8 @@ fn normal_rows(rows: &Matrix, frame: &Frame, recipe: &Recipe) -> Result<NormalOn
         (FitOn::All, _) => NormalOnly::unlabelled(rows.clone()),
         (FitOn::Normal, Some(labels)) => NormalOnly::of_labelled(rows, &labels),
         (FitOn::Normal, None) => {
-            let expected = "data.table.label=COLUMN, or data.fit_on=all to take all rows for normal";
+            let expected =
+                "data.table.label=COLUMN, or data.fit_on=all to take all rows for normal";
             Err(Error::input(frame.location(), "no labels", expected))
         }
     }
@@ -138,7 +143,9 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
         normal,
     };
     // The device's generator initialises the weights: the same seed, the same start.
-    context.device.seed(seed::derive(&[prepared.recipe.fit.seed]));
+    context
+        .device
+        .seed(seed::derive(&[prepared.recipe.fit.seed]));
     let (width, device) = (prepared.encoder.width(), &context.device);
     let detector = prepared.recipe.detector.clone();
     match detector.name {
