@@ -1,13 +1,20 @@
 //! Series: parity of the detectors, rows that come one by one, files, the Numenta benchmark's layout.
 
+use burn::tensor::{Device, Tensor};
 use panoply_anomaly::{
-    models::spectral_residual::{SpectralResidual, SpectralResidualConfig},
+    models::{
+        forecaster::{Forecaster, ForecasterConfig},
+        network::Network,
+        spectral_residual::{SpectralResidual, SpectralResidualConfig},
+    },
     tasks::series::{Series, SeriesDetector},
 };
 use panoply_core::{
     Error, Input, Payload, PredictOptions, RunContext, Session, Task, TrainOutcome, TrainRequest,
+    weights,
 };
 use panoply_datasets::{bundled, series::format_stamp};
+use panoply_testkit::{ContractOptions, Golden, check_task};
 use serde_json::{Value, json};
 use std::{fmt::Write, path::Path};
 
@@ -54,6 +61,38 @@ fn spectral_residual_equals_alibi_detect() {
             );
         }
     }
+}
+
+#[test]
+fn the_forecaster_equals_its_torch_twin() {
+    let device = Device::flex();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/forecaster");
+    let config = ForecasterConfig {
+        window: 5,
+        hidden_size: 6,
+        num_layers: 2,
+    };
+    let mut network = config.init(2, &device).unwrap();
+    let file = folder.join("weights.safetensors");
+    weights::load(&mut network, &file, &Forecaster::KEY_MAP).unwrap();
+    let mut golden = Golden::open(&folder.join("outputs.safetensors")).unwrap();
+    let x: Tensor<2> = golden.tensor("x", &device).unwrap();
+    let mut seen = Vec::new();
+    let errors = network.errors(x, &mut |_, value| seen.push(value.clone()));
+    golden.check("hidden", &seen[0], 1e-5);
+    golden.check("forecast", &seen[1], 1e-5);
+    golden.check("errors", &errors, 1e-5);
+    golden.finish();
+}
+
+#[test]
+fn a_forecaster_keeps_the_contract() {
+    let detector = r#"detector={"name":"forecast-residual","window":12,"hidden_size":8}"#;
+    let options = ContractOptions {
+        sets: vec![detector.into(), "fit.epochs=2".into()],
+        ..ContractOptions::default()
+    };
+    check_task(&Series, &options).finish();
 }
 
 #[test]

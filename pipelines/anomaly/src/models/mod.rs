@@ -4,6 +4,7 @@ pub mod auto_encoder;
 pub mod deep_svdd;
 mod detector;
 pub mod ecod;
+pub mod forecaster;
 pub mod hbos;
 pub mod iforest;
 pub mod knn;

@@ -34,19 +34,57 @@ pub trait ColumnStream: Send {
     fn reset(&mut self);
 }
 
-/// One detector a column, and the rule that nothing is remembered across a gap.
+/// A detector over whole rows.
+pub trait RowStream: Send {
+    /// Number of columns that a row has.
+    fn num_columns(&self) -> usize;
+
+    /// Takes the next rows and gives, for each, a score a column; 0 while there are too few rows to tell. No value is
+    /// missing, and none lies beyond 1e150.
+    ///
+    /// # Errors
+    /// What a network says.
+    fn push(&mut self, rows: &[Vec<f64>]) -> Result<Vec<Vec<f64>>>;
+
+    /// Forgets everything, at a gap.
+    fn reset(&mut self);
+}
+
+/// One detector a column.
+pub struct PerColumn(pub Vec<Box<dyn ColumnStream>>);
+
+impl RowStream for PerColumn {
+    fn num_columns(&self) -> usize {
+        self.0.len()
+    }
+
+    fn push(&mut self, rows: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        let columns = &mut self.0;
+        let score = |row: &Vec<f64>| {
+            let pairs = columns.iter_mut().zip(row);
+            pairs.map(|(column, &value)| column.push(value)).collect()
+        };
+        Ok(rows.iter().map(score).collect())
+    }
+
+    fn reset(&mut self) {
+        self.0.iter_mut().for_each(|column| column.reset());
+    }
+}
+
+/// A detector, and the rule that nothing is remembered across a gap.
 pub struct SeriesStream {
-    columns: Vec<Box<dyn ColumnStream>>,
+    rows: Box<dyn RowStream>,
     gap: Option<f64>,
     last: Option<i64>,
     steps: Steps,
 }
 
 impl SeriesStream {
-    /// Of one stream a column; a step of more than `gap` times the usual one is a gap, `None` for never.
-    pub fn new(columns: Vec<Box<dyn ColumnStream>>, gap: Option<f64>) -> Self {
+    /// A step of more than `gap` times the usual one is a gap, `None` for never.
+    pub fn new(rows: Box<dyn RowStream>, gap: Option<f64>) -> Self {
         Self {
-            columns,
+            rows,
             gap,
             last: None,
             steps: Steps::default(),
@@ -60,44 +98,82 @@ impl SeriesStream {
     /// Another number of values than columns; a value beyond 1e150; a time that is not after the one before it. Nothing
     /// is taken then.
     pub fn push(&mut self, location: &str, stamp: i64, row: &[f64]) -> Result<Option<StreamScore>> {
-        if row.len() != self.columns.len() {
-            let expected = format!("{}, one a column", self.columns.len());
+        let mut scores = self.push_all(location, &[stamp], &[row.to_vec()])?;
+        Ok(scores.pop().flatten())
+    }
+
+    /// As [`push`](Self::push) for rows that are there already; what can be scored together is.
+    ///
+    /// # Errors
+    /// As there; the stream is of no more use then.
+    pub fn push_all(
+        &mut self,
+        location: &str,
+        stamps: &[i64],
+        rows: &[Vec<f64>],
+    ) -> Result<Vec<Option<StreamScore>>> {
+        let mut scores = Vec::with_capacity(rows.len());
+        // Rows that nothing separates.
+        let mut run: Vec<Vec<f64>> = Vec::new();
+        for (&stamp, row) in stamps.iter().zip(rows) {
+            self.check(location, stamp, row)?;
+            if self.goes_on(stamp) && !row.iter().any(|value| value.is_nan()) {
+                run.push(row.clone());
+                continue;
+            }
+            self.flush(&mut run, &mut scores)?;
+            self.rows.reset();
+            if row.iter().any(|value| value.is_nan()) {
+                scores.push(None);
+            } else {
+                run.push(row.clone());
+            }
+        }
+        self.flush(&mut run, &mut scores)?;
+        Ok(scores)
+    }
+
+    fn flush(
+        &mut self,
+        run: &mut Vec<Vec<f64>>,
+        scores: &mut Vec<Option<StreamScore>>,
+    ) -> Result<()> {
+        let columns = self.rows.push(run)?;
+        scores.extend(columns.into_iter().map(|c| Some(StreamScore::of(c))));
+        run.clear();
+        Ok(())
+    }
+
+    fn check(&self, location: &str, stamp: i64, row: &[f64]) -> Result<()> {
+        let columns = self.rows.num_columns();
+        if row.len() != columns {
+            let what = format!("{} values", row.len());
             return Err(Error::input(
                 location,
-                format!("{} values", row.len()),
-                expected,
+                what,
+                format!("{columns}, one a column"),
             ));
         }
         if let Some(value) = row.iter().find(|value| value.abs() > MAX_VALUE) {
             let expected = format!("a magnitude of at most {MAX_VALUE:e}");
             return Err(Error::input(location, value.to_string(), expected));
         }
-        if let Some(last) = self.last {
-            if stamp <= last {
-                let what = format!("a time {} ms before the last one", last.abs_diff(stamp));
-                return Err(Error::input(location, what, "ascending times"));
-            }
-            let step = stamp.saturating_sub(last);
-            if self.gap.is_some_and(|gap| self.steps.is_gap(step, gap)) {
-                self.reset();
-            }
-            self.steps.push(step);
+        if let Some(last) = self.last.filter(|&last| stamp <= last) {
+            let what = format!("a time {} ms before the last one", last.abs_diff(stamp));
+            return Err(Error::input(location, what, "ascending times"));
         }
-        self.last = Some(stamp);
-        if row.iter().any(|value| value.is_nan()) {
-            self.reset();
-            return Ok(None);
-        }
-        let scores = self
-            .columns
-            .iter_mut()
-            .zip(row)
-            .map(|(column, &value)| column.push(value));
-        Ok(Some(StreamScore::of(scores.collect())))
+        Ok(())
     }
 
-    fn reset(&mut self) {
-        self.columns.iter_mut().for_each(|column| column.reset());
+    /// Takes the time of the next row; whether no gap lies before it.
+    fn goes_on(&mut self, stamp: i64) -> bool {
+        let last = self.last.replace(stamp);
+        let Some(step) = last.map(|last| stamp.saturating_sub(last)) else {
+            return true;
+        };
+        let is_gap = self.gap.is_some_and(|gap| self.steps.is_gap(step, gap));
+        self.steps.push(step);
+        !is_gap
     }
 }
 
@@ -147,9 +223,13 @@ mod tests {
         }
     }
 
+    fn counting() -> Box<dyn RowStream> {
+        Box::new(PerColumn(vec![Box::new(Count(0))]))
+    }
+
     #[test]
     fn nothing_is_remembered_across_a_gap_or_a_missing_value() {
-        let mut stream = SeriesStream::new(vec![Box::new(Count(0))], Some(1.5));
+        let mut stream = SeriesStream::new(counting(), Some(1.5));
         let mut scores = Vec::new();
         for (stamp, value) in [
             (0, 1.0),
@@ -181,7 +261,7 @@ mod tests {
 
     #[test]
     fn wrong_rows_are_refused_and_leave_the_stream_as_it_was() {
-        let mut stream = SeriesStream::new(vec![Box::new(Count(0))], None);
+        let mut stream = SeriesStream::new(counting(), None);
         stream.push("row", 5, &[1.0]).unwrap();
         assert!(stream.push("row", 5, &[1.0]).is_err());
         assert!(stream.push("row", 4, &[1.0]).is_err());

@@ -2,10 +2,18 @@
 
 use super::{recipe::DetectorConfig, train};
 use crate::{
-    models::stream::{SeriesStream, StreamScore},
+    models::{
+        forecaster::{ForecastStream, Forecaster, Standard},
+        network::Network,
+        stream::{RowStream, SeriesStream, StreamScore},
+    },
     threshold::Calibration,
 };
-use panoply_core::{Error, ModelCard, ModelFolder, Result, RunContext, weights::Arrays};
+use burn::tensor::Device;
+use panoply_core::{
+    Error, ModelCard, ModelFolder, Result, RunContext,
+    weights::{self, Arrays, SaveDtype},
+};
 use panoply_datasets::{TimeSeries, series::SeriesOptions};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -19,6 +27,20 @@ pub struct Config {
     pub gap: Option<f64>,
     /// Names of the columns, in order.
     pub columns: Vec<String>,
+    /// Of the rows that a network takes.
+    #[serde(default)]
+    pub standard: Option<Standard>,
+}
+
+/// In the folder of a network: the threshold and the scores that go with it.
+const CALIBRATION: &str = "calibration.safetensors";
+
+/// A trained forecaster on its device.
+#[derive(Clone, Debug)]
+pub(super) struct Forecasts {
+    pub(super) network: Forecaster,
+    pub(super) standard: Standard,
+    pub(super) device: Device,
 }
 
 /// What `--set` of `run`, `eval` and `explain` can change.
@@ -39,6 +61,7 @@ pub struct SeriesDetector {
     /// Its threshold, and scores of normal training rows: what a score is compared with.
     pub calibration: Calibration,
     pub(super) card: ModelCard,
+    pub(super) forecasts: Option<Forecasts>,
 }
 
 impl SeriesDetector {
@@ -51,7 +74,7 @@ impl SeriesDetector {
         let mut detector = if model == super::BUNDLED {
             train::bundled()?
         } else {
-            Self::from_folder(&ModelFolder::open(Path::new(model))?)?
+            Self::from_folder(&ModelFolder::open(Path::new(model))?, &context.device)?
         };
         if let Some(threshold) = settings.threshold {
             if !threshold.is_finite() {
@@ -66,7 +89,7 @@ impl SeriesDetector {
         Ok(detector)
     }
 
-    fn from_folder(folder: &ModelFolder) -> Result<Self> {
+    fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self> {
         let missing = |name: &str| {
             let location = folder.path().display().to_string();
             Error::input(
@@ -85,23 +108,67 @@ impl SeriesDetector {
         let options = folder
             .read_json(ModelFolder::PREPROCESSOR)?
             .unwrap_or_default();
-        let mut arrays = Arrays::load(&folder.file(ModelFolder::WEIGHTS))?;
+        let forecasts = match (&config.detector, &config.standard) {
+            (DetectorConfig::ForecastResidual(network), Some(standard)) => {
+                let columns = config.columns.len();
+                if [standard.mean.len(), standard.deviation.len()] != [columns; 2] {
+                    return Err(missing("scale of each column"));
+                }
+                let mut network = network.init(columns, device)?;
+                let file = folder.file(ModelFolder::WEIGHTS);
+                weights::load(&mut network, &file, &Forecaster::KEY_MAP)?;
+                Some(Forecasts {
+                    network,
+                    standard: standard.clone(),
+                    device: device.clone(),
+                })
+            }
+            _ => None,
+        };
+        let file = if forecasts.is_some() {
+            CALIBRATION
+        } else {
+            ModelFolder::WEIGHTS
+        };
+        let mut arrays = Arrays::load(&folder.file(file))?;
         let calibration = Calibration::take(&mut arrays)?;
         arrays.finish()?;
-        config.detector.stream(config.columns.len(), config.gap)?;
-        Ok(Self {
+        let detector = Self {
             config,
             options,
             calibration,
             card,
-        })
+            forecasts,
+        };
+        detector.stream()?;
+        Ok(detector)
     }
 
-    /// What it has learned.
+    /// Threshold and calibration.
     pub(super) fn arrays(&self) -> Arrays {
         let mut arrays = Arrays::default();
         self.calibration.put(&mut arrays);
         arrays
+    }
+
+    /// Writes a model folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, path: &Path) -> Result<ModelFolder> {
+        let folder = ModelFolder::create(path)?;
+        folder.write_json(ModelFolder::CONFIG, &self.config)?;
+        folder.write_json(ModelFolder::PREPROCESSOR, &self.options)?;
+        let weights = folder.file(ModelFolder::WEIGHTS);
+        match &self.forecasts {
+            Some(Forecasts { network, .. }) => {
+                weights::save(network, &weights, &Forecaster::KEY_MAP, SaveDtype::F32)?;
+                self.arrays().save(&folder.file(CALIBRATION))?;
+            }
+            None => self.arrays().save(&weights)?,
+        }
+        folder.write_json(ModelFolder::CARD, &self.card)?;
+        Ok(folder)
     }
 
     /// A detector that has seen nothing yet, to be fed row by row.
@@ -109,9 +176,7 @@ impl SeriesDetector {
     /// # Errors
     /// Settings that cannot work.
     pub fn stream(&self) -> Result<SeriesStream> {
-        self.config
-            .detector
-            .stream(self.config.columns.len(), self.config.gap)
+        stream(&self.config, self.forecasts.as_ref())
     }
 
     /// Scores every row by itself and the rows before it; `None` where a value is missing.
@@ -129,11 +194,28 @@ impl SeriesDetector {
     }
 }
 
-/// Feeds a series to a stream, row by row.
+/// A detector that has seen nothing yet.
+pub(super) fn stream(config: &Config, forecasts: Option<&Forecasts>) -> Result<SeriesStream> {
+    let rows: Box<dyn RowStream> = match forecasts {
+        Some(Forecasts {
+            network,
+            standard,
+            device,
+        }) => Box::new(ForecastStream::new(
+            network.clone(),
+            standard.clone(),
+            device,
+        )),
+        None => config.detector.rows(config.columns.len())?,
+    };
+    Ok(SeriesStream::new(rows, config.gap))
+}
+
+/// Feeds a series to a stream.
 pub(super) fn score(
     stream: &mut SeriesStream,
     series: &TimeSeries,
 ) -> Result<Vec<Option<StreamScore>>> {
-    let row = |at: usize| stream.push(series.location(), series.stamps()[at], &series.row(at));
-    (0..series.len()).map(row).collect()
+    let rows: Vec<Vec<f64>> = (0..series.len()).map(|at| series.row(at)).collect();
+    stream.push_all(series.location(), series.stamps(), &rows)
 }

@@ -25,9 +25,11 @@ mod train;
 pub use detector::{Config, SeriesDetector, Settings};
 pub use recipe::{DataConfig, DetectorConfig, RECIPES, Recipe};
 
+use crate::models::forecaster::ForecasterConfig;
+use burn::tensor::Device;
 use panoply_core::{
     DataCheck, Evaluation, ExplainRequest, Input, InputKind, Output, Payload, RecipeInfo, Result,
-    RunContext, Session, Task, TrainOutcome, TrainRequest,
+    RunContext, Session, Task, TrainOutcome, TrainRequest, weights,
 };
 use panoply_datasets::{bundled, series::format_stamp};
 use serde_json::{Value, json};
@@ -80,9 +82,14 @@ impl Task for Series {
     }
 
     fn architectures(&self) -> Vec<(String, usize)> {
-        // They learn a threshold alone.
+        // All but the forecaster learn a threshold alone.
+        let forecaster = ForecasterConfig::default().init(1, &Device::flex());
+        let count = |name: &str| match &forecaster {
+            Ok(network) if name == "forecast-residual" => weights::num_params(network),
+            _ => 1,
+        };
         DetectorConfig::NAMES
-            .map(|name| (name.to_string(), 1))
+            .map(|name| (name.to_string(), count(name)))
             .into()
     }
 

@@ -1,12 +1,17 @@
 //! The recipes of `anomaly series`: typed configs, one function each.
 
 use crate::models::{
+    forecaster::ForecasterConfig,
     spectral_residual::{SpectralResidual, SpectralResidualConfig},
-    stream::{ColumnStream, SeriesStream},
+    stream::{ColumnStream, PerColumn, RowStream},
     windowed_gaussian::{WindowedGaussian, WindowedGaussianConfig},
 };
 use crate::threshold::ThresholdConfig;
-use panoply_core::{RecipeInfo, Result, recipe};
+use panoply_core::{
+    Error, RecipeInfo, Result,
+    fit::{FitConfig, OptimizerConfig, ScheduleConfig, ScheduleName},
+    recipe,
+};
 use panoply_datasets::series::SeriesOptions;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +24,10 @@ pub const RECIPES: &[RecipeInfo] = &[
     RecipeInfo {
         name: "base",
         about: "spectral residual; --data a series (CSV, JSON lines, Parquet) or a folder of train and test; not measured",
+    },
+    RecipeInfo {
+        name: "forecast",
+        about: "errors of a GRU's forecast of the next row; --data as for base; not measured",
     },
     RecipeInfo {
         name: "nab",
@@ -46,8 +55,8 @@ pub struct Recipe {
     pub gap: Option<f64>,
     /// From which score on a row is called an anomaly, by the normal rows of the training part.
     pub threshold: ThresholdConfig,
-    /// Kept with the run. These detectors draw nothing at random.
-    pub seed: u64,
+    /// The training loop of a forecaster; its seed is that of the run.
+    pub fit: FitConfig,
 }
 
 /// Which series, and how it is split.
@@ -70,17 +79,24 @@ pub enum DetectorConfig {
     SpectralResidual(SpectralResidualConfig),
     /// The tail of a normal distribution over a window.
     WindowedGaussian(WindowedGaussianConfig),
+    /// The error of a GRU's forecast of the next row.
+    ForecastResidual(ForecasterConfig),
 }
 
 impl DetectorConfig {
-    /// Every name, with the number of settings.
-    pub const NAMES: [&str; 2] = ["spectral-residual", "windowed-gaussian"];
+    /// Every name.
+    pub const NAMES: [&str; 3] = [
+        "spectral-residual",
+        "windowed-gaussian",
+        "forecast-residual",
+    ];
 
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::SpectralResidual(_) => Self::NAMES[0],
             Self::WindowedGaussian(_) => Self::NAMES[1],
+            Self::ForecastResidual(_) => Self::NAMES[2],
         }
     }
 
@@ -89,32 +105,37 @@ impl DetectorConfig {
         match self {
             Self::SpectralResidual(_) => "(S - mean S before) / mean S before, S the saliency map",
             Self::WindowedGaussian(_) => "1 - Q(|x - mean| / deviation)",
+            Self::ForecastResidual(_) => "|x - forecast| / deviation",
         }
     }
 
-    fn column(&self) -> Result<Box<dyn ColumnStream>> {
-        Ok(match self {
-            Self::SpectralResidual(config) => Box::new(SpectralResidual::new(config.clone())?),
-            Self::WindowedGaussian(config) => Box::new(WindowedGaussian::new(config.clone())?),
-        })
-    }
-
-    /// A detector that has seen nothing yet.
+    /// A detector that has seen nothing yet and needs no weights.
     ///
     /// # Errors
-    /// Settings that cannot work.
-    pub fn stream(&self, num_columns: usize, gap: Option<f64>) -> Result<SeriesStream> {
-        let columns = (0..num_columns).map(|_| self.column());
-        Ok(SeriesStream::new(columns.collect::<Result<_>>()?, gap))
+    /// Settings that cannot work; a detector that is a network.
+    pub fn rows(&self, num_columns: usize) -> Result<Box<dyn RowStream>> {
+        let column = || -> Result<Box<dyn ColumnStream>> {
+            Ok(match self {
+                Self::SpectralResidual(config) => Box::new(SpectralResidual::new(config.clone())?),
+                Self::WindowedGaussian(config) => Box::new(WindowedGaussian::new(config.clone())?),
+                Self::ForecastResidual(_) => {
+                    let expected = "the weights of its network";
+                    return Err(Error::input(self.name(), "no network", expected));
+                }
+            })
+        };
+        let columns = (0..num_columns).map(|_| column());
+        Ok(Box::new(PerColumn(columns.collect::<Result<_>>()?)))
     }
 }
 
 impl Recipe {
     /// The recipe called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        let all = [
+        let all: [fn() -> Self; 6] = [
             Self::debug,
             Self::base,
+            Self::forecast,
             Self::nab,
             Self::nab_gaussian,
             Self::ucr,
@@ -136,7 +157,21 @@ impl Recipe {
                 contamination: 0.005,
                 ..ThresholdConfig::default()
             },
-            seed: 0,
+            fit: FitConfig {
+                epochs: 10,
+                batch_size: 64,
+                optimizer: OptimizerConfig {
+                    lr: 5e-3,
+                    weight_decay: 0.0,
+                    ..OptimizerConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    name: ScheduleName::Constant,
+                    ..ScheduleConfig::default()
+                },
+                clip_norm: Some(1.0),
+                ..FitConfig::default()
+            },
         }
     }
 
@@ -145,6 +180,14 @@ impl Recipe {
         let mut recipe = Self::debug();
         recipe.data.bundled = false;
         recipe
+    }
+
+    /// `cargo xtask train anomaly series --recipe forecast --data FILE`.
+    pub fn forecast() -> Self {
+        Self {
+            detector: DetectorConfig::ForecastResidual(ForecasterConfig::default()),
+            ..Self::base()
+        }
     }
 
     /// `cargo xtask train anomaly series --recipe nab --data FOLDER`. Many of its series have no regular step: what came
