@@ -31,7 +31,7 @@ fn epoch(number: f64) -> Option<i64> {
 
 fn iso(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
-    let mut parts = date.split('-').map(|part| digits(part));
+    let mut parts = date.split('-').map(digits);
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     if parts.next().is_some()
         || !(1..=12).contains(&month)

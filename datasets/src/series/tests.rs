@@ -89,7 +89,7 @@ fn windows_cross_no_gap_and_no_missing_value() {
     assert_eq!(series.stretches(), [0..3, 4..6, 6..8]);
     assert_eq!(series.windows(2, 1), [0..2, 1..3, 4..6, 6..8]);
     assert_eq!(series.windows(2, 2), [0..2, 4..6, 6..8]);
-    assert_eq!(series.windows(4, 1), []);
+    assert!(series.windows(4, 1).is_empty());
 }
 
 #[test]

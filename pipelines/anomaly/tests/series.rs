@@ -11,7 +11,7 @@ use panoply_anomaly::{
 };
 use panoply_core::{
     Error, Input, Payload, PredictOptions, RunContext, Session, Task, TrainOutcome, TrainRequest,
-    weights,
+    seed, weights,
 };
 use panoply_datasets::{bundled, series::format_stamp};
 use panoply_testkit::{ContractOptions, Golden, check_task};
@@ -196,12 +196,13 @@ fn train(folder: &Path, recipe: &str, data: &Path, sets: &[&str]) -> Result<Trai
     Series.train(&request, &RunContext::cpu())
 }
 
-/// A wave with a labelled spike in its second half.
+/// Noise between -1 and 1 on a wave, with a labelled spike of three rows.
 fn wave(rows: usize, spike: usize) -> String {
     let mut text = String::from("timestamp,value,is_anomaly\n");
     for at in 0..rows {
         let is_spike = (spike..spike + 3).contains(&at);
-        let value = (at as f64 * 0.3).sin() + f64::from(u8::from(is_spike)) * 6.0;
+        let noise = (seed::derive(&[at as u64]) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+        let value = (at as f64 * 0.3).sin() + noise + f64::from(u8::from(is_spike)) * 12.0;
         writeln!(text, "{},{value:.4},{}", at * 60, u8::from(is_spike)).unwrap();
     }
     text
@@ -261,7 +262,8 @@ fn labelled_anomalies_do_not_move_the_threshold() {
         let file = folder.join("wave.csv");
         // A labelled spike at the end, so that the held-out part can be scored.
         std::fs::write(&file, text + "36000,9.0,1\n36060,0.0,0\n").unwrap();
-        let sets = [&["data.holdout=0.4"], sets].concat();
+        let gaussian = r#"detector={"name":"windowed-gaussian"}"#;
+        let sets = [&["data.holdout=0.4", gaussian], sets].concat();
         let model = train(&folder, "base", &file, &sets)?
             .model
             .display()
