@@ -81,7 +81,6 @@ fn numbers<R: Read>(npy: NpyFile<R>) -> Result<(Vec<usize>, Vec<f64>), String> {
         (TypeChar::Uint, 4) => all(npy, |v: u32| f64::from(v)),
         (TypeChar::Uint, 2) => all(npy, |v: u16| f64::from(v)),
         (TypeChar::Uint, 1) => all(npy, |v: u8| f64::from(v)),
-        (TypeChar::Bool, _) => all(npy, |v: bool| f64::from(u8::from(v))),
         _ => Err(format!("elements of the type {kind}")),
     }?;
     if order == Order::C || shape.len() != 2 {

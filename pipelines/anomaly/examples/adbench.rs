@@ -26,7 +26,7 @@ use std::{
 };
 
 /// Seeds of the isolation forest and of networks.
-const SEEDS: u64 = 5;
+const SEEDS: u64 = 20;
 const DEEP_SEEDS: u64 = 3;
 
 fn main() -> Result<()> {

@@ -8,7 +8,7 @@ Pinned: Python 3.11, numpy==2.4.6, scikit-learn==1.9.1, torch==2.15.0, pyod==3.6
   python adbench.py --compare ours.tsv theirs.tsv
 
 DIR holds the .npz files. Protocol: min-max scaling, every detector is fitted to all rows without labels, and the scores
-are those of the same rows (decision_scores_). IForest is the mean of five seeds, with the standard deviation; networks are
+are those of the same rows (decision_scores_). IForest is the mean of twenty seeds, with the standard deviation; networks are
 trained with PyOD's defaults by --deep, with three seeds.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-SEEDS = 5
+SEEDS = 20
 DEEP_SEEDS = 3
 
 

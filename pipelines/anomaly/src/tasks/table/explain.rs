@@ -5,7 +5,7 @@
 //! `shap` are Shapley values of the columns: a column that is left out takes the values of known normal rows. They are
 //! exact up to ten columns and kernel SHAP's beyond.
 
-use super::{Scorer, contributions, row_of};
+use super::{Scorer, contributions, row_of, scorer::encode_row};
 use crate::shap::{self, Coalition, MAX_EXACT};
 use panoply_core::{Artefact, Error, ExplainRequest, Output, Result, RunContext, Task, plot};
 use panoply_datasets::frame::Matrix;
@@ -32,7 +32,7 @@ pub(super) fn explain(request: &ExplainRequest, context: &RunContext) -> Result<
     }
     let model = request.model.as_deref().unwrap_or(super::BUNDLED);
     let scorer = Scorer::open(model, context)?;
-    let row = scorer.encode_row(row_of(&request.input)?, &request.input.name)?;
+    let row = encode_row(&scorer.encoder, row_of(&request.input)?, &request.input.name)?;
     let rows = Matrix::from_rows(std::slice::from_ref(&row))?;
     let score = scorer.score(&rows)?[0];
     let (values, base) = if request.method == "shap" {

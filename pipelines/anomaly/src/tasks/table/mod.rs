@@ -139,10 +139,12 @@ impl Session for TableSession {
     }
 
     fn predict(&mut self, inputs: &[Input], options: &PredictOptions) -> Vec<Result<Output>> {
+        // Rows are encoded in parallel; the detector, which may be a network, stays on this thread.
+        let encoder = &self.0.encoder;
         answer_batch(
             "scoring rows",
             inputs,
-            |input| self.0.encode_row(row_of(input)?, &input.name),
+            |input| scorer::encode_row(encoder, row_of(input)?, &input.name),
             |rows| {
                 let scored = self.0.forward(Matrix::from_rows(rows)?)?;
                 self.0.postprocess(scored)

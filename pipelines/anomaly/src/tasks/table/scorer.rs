@@ -273,17 +273,6 @@ impl Scorer {
         self.encoder.columns()
     }
 
-    /// One encoded row; `location` is for messages.
-    pub(super) fn encode_row(&self, row: &Value, location: &str) -> Result<Vec<f64>> {
-        let Value::Object(row) = row else {
-            let expected = "a JSON object by the names of the columns";
-            return Err(Error::input(location, "no object", expected));
-        };
-        let encoded = self.encoder.encode_row(row, location)?;
-        finite(&encoded, location)?;
-        Ok(encoded)
-    }
-
     /// Scores of encoded rows.
     pub(super) fn score(&self, rows: &Matrix) -> Result<Vec<f64>> {
         let scores = self.detector.score(rows)?;
@@ -343,6 +332,17 @@ impl Scorer {
     }
 }
 
+/// One encoded row; `location` is for messages.
+pub(super) fn encode_row(encoder: &Encoder, row: &Value, location: &str) -> Result<Vec<f64>> {
+    let Value::Object(row) = row else {
+        let expected = "a JSON object by the names of the columns";
+        return Err(Error::input(location, "no object", expected));
+    };
+    let encoded = encoder.encode_row(row, location)?;
+    finite(&encoded, location)?;
+    Ok(encoded)
+}
+
 /// Refuses numbers whose squares overflow.
 fn finite(row: &[f64], location: &str) -> Result<()> {
     const LARGEST: f64 = 1e30;
@@ -364,7 +364,7 @@ impl Predictor for Scorer {
 
     fn preprocess(&self, inputs: &[Self::Input]) -> Result<Matrix> {
         let encode = |(number, row): (usize, &Self::Input)| {
-            self.encode_row(&Value::Object(row.clone()), &format!("row {number}"))
+            encode_row(&self.encoder, &Value::Object(row.clone()), &format!("row {number}"))
         };
         let rows: Vec<Vec<f64>> = inputs
             .iter()
