@@ -13,8 +13,11 @@ Pinned: Python 3.11, numpy 2.4.6, Pillow 13.0.0;
   WNUT     wnut17train.conll and emerging.test.annotated, each gzipped, from
            github.com/leondz/emerging_entities_17, commit e52a2d2a71ac1a051ca2d532eef28653c5c02603
   SQUAD    dev-v1.1.json, gzipped (SHA-256 of the content 95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9)
+  NAB      the folder of the Numenta Anomaly Benchmark, github.com/numenta/NAB, commit
+           ea702d75cc2258d9d7dd35ca8e5e2539d71f3140, with data/, labels/ and LICENSE.txt
+  BREASTW  4_breastw.npz, from github.com/Minqi824/ADBench, commit 3dac8221081e190f157d78e93bfa8867f90d0965
 
-  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY WNUT SQUAD
+  python make.py FASHION SKIMAGE CC0 DJANGO UDC TINY WNUT SQUAD NAB BREASTW
 
 The slice: the first 200 training and the first 50 test images of each class, in the order of the
 original files. The photos: rocket.jpg is the package's file, byte for byte; the others are its PNG
@@ -24,7 +27,9 @@ every language. The Chinese text: the first 1,000 training and the first 200 tes
 sentences, their word forms alone, two spaces between. The tagged words: the first 600 training and the first
 200 test sentences that hold an entity and no crude word. The questions: the first ten paragraphs
 of six articles, five for training and one for test. Shakespeare: the first 100,000 characters. The
-interactions are generated, with a seed.
+table of cell samples: all rows, as CSV with the column names of the UCI repository. The series: one of the
+benchmark's, whole, with a column that says which rows lie in its labelled windows. The interactions are
+generated, with a seed.
 """
 
 import ast
@@ -319,12 +324,61 @@ def generated_interactions():
     yield "generated-interactions/LICENSE.txt", GENERATED, "MIT OR Apache-2.0", "licence"
 
 
+NAB = "github.com/numenta/NAB, commit ea702d75cc2258d9d7dd35ca8e5e2539d71f3140"
+NAB_SERIES = "realAWSCloudwatch/ec2_cpu_utilization_24ae8d.csv"
+
+
+def nab_slice(source):
+    out = HERE / "nab-slice"
+    out.mkdir(exist_ok=True)
+    windows = json.loads((source / "labels/combined_windows.json").read_text())[NAB_SERIES]
+    windows = [[stamp.split(".")[0] for stamp in window] for window in windows]
+    rows = list(csv.reader((source / "data" / NAB_SERIES).open()))[1:]
+    lines = ["timestamp,value,is_anomaly"]
+    for stamp, value in rows:
+        lines.append(f"{stamp},{value},{int(any(first <= stamp <= last for first, last in windows))}")
+    name = NAB_SERIES.split("/")[1] + ".gz"
+    with open(out / name, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+        packed.write(("\n".join(lines) + "\n").encode())
+    yield f"nab-slice/{name}", NAB, "MIT", f"{NAB_SERIES}, whole, with its labelled windows as a column"
+    (out / "LICENSE.txt").write_bytes((source / "LICENSE.txt").read_bytes())
+    yield "nab-slice/LICENSE.txt", NAB, "MIT", "the repository's licence"
+
+
+BREASTW = "ADBench, github.com/Minqi824/ADBench 3dac8221081e190f157d78e93bfa8867f90d0965, 4_breastw.npz"
+BREASTW_COLUMNS = [
+    "clump_thickness", "cell_size", "cell_shape", "adhesion", "epithelial_cell_size", "bare_nuclei", "chromatin",
+    "nucleoli", "mitoses",
+]
+BREASTW_LICENCE = """Breast Cancer Wisconsin (Original), UCI Machine Learning Repository, https://doi.org/10.24432/C5HP4Z,
+donated by William H. Wolberg, University of Wisconsin Hospitals, Madison. Licensed under the Creative Commons
+Attribution 4.0 International licence (CC BY 4.0), https://creativecommons.org/licenses/by/4.0/.
+
+In the edition of ODDS (Shebuti Rayana, 2016) and ADBench (Han et al., 2022): the 683 rows without missing values,
+malignant samples labelled 1. Changed here: written as CSV with column names.
+"""
+
+
+def breastw(source):
+    out = HERE / "breastw"
+    out.mkdir(exist_ok=True)
+    data = np.load(source)
+    with open(out / "breastw.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*BREASTW_COLUMNS, "label"])
+        writer.writerows([*map(int, row), int(label)] for row, label in zip(data["X"], data["y"]))
+    yield "breastw/breastw.csv", BREASTW, "CC-BY-4.0", "683 cell samples of 9 features, 239 of them malignant (label 1)"
+    (out / "LICENSE.txt").write_text(BREASTW_LICENCE)
+    yield "breastw/LICENSE.txt", BREASTW, "CC-BY-4.0", "attribution and licence"
+
+
 def main():
-    fashion, skimage, cc0, django, udc, tiny, wnut, squad = map(Path, sys.argv[1:9])
+    fashion, skimage, cc0, django, udc, tiny, wnut, squad, nab, cells = map(Path, sys.argv[1:11])
     entries = []
     for file, origin, licence, note in [
         *fashion_mnist_slice(fashion), *photos(skimage, cc0), *languages(django), *ud_chinese_slice(udc),
-        *tiny_shakespeare_slice(tiny), *wnut17_slice(wnut), *squad_slice(squad), *generated_interactions(),
+        *tiny_shakespeare_slice(tiny), *wnut17_slice(wnut), *squad_slice(squad), *nab_slice(nab),
+        *breastw(cells), *generated_interactions(),
     ]:
         content = (HERE / file).read_bytes()
         entries.append({

@@ -4,8 +4,9 @@
 //! comes from and under which licence.
 
 use crate::{
-    Columns, Corpus, Error, ImageSet, InteractionOptions, Interactions, LabelledTexts, QuestionSet,
-    Result, SegmentedText, Split, TagColumns, TaggedText, images,
+    Columns, Corpus, Error, Frame, ImageSet, InteractionOptions, Interactions, LabelledTexts,
+    QuestionSet, Result, SegmentedText, Split, TableOptions, TagColumns, TaggedText, TimeSeries,
+    files, images, series::SeriesOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,9 @@ static PHOTOS: [(&str, &[u8]); 4] = [
     ("astronaut.jpg", data!("photos/astronaut.jpg")),
 ];
 
-static FILES: [(&str, &[u8]); 27] = [
+static FILES: [(&str, &[u8]); 31] = [
+    ("breastw/LICENSE.txt", data!("breastw/LICENSE.txt")),
+    ("breastw/breastw.csv", BREASTW),
     (
         "fashion-mnist-slice/LICENSE.txt",
         data!("fashion-mnist-slice/LICENSE.txt"),
@@ -73,6 +76,8 @@ static FILES: [(&str, &[u8]); 27] = [
     ("languages/LICENSE.txt", data!("languages/LICENSE.txt")),
     ("languages/test.csv", data!("languages/test.csv")),
     ("languages/train.csv", data!("languages/train.csv")),
+    ("nab-slice/LICENSE.txt", data!("nab-slice/LICENSE.txt")),
+    ("nab-slice/ec2_cpu_utilization_24ae8d.csv.gz", NAB),
     ("photos/LICENSE.txt", data!("photos/LICENSE.txt")),
     ("photos/astronaut.jpg", PHOTOS[3].1),
     ("photos/chelsea.jpg", PHOTOS[0].1),
@@ -102,6 +107,10 @@ static FILES: [(&str, &[u8]); 27] = [
     ("wnut17-slice/test.conll.gz", WNUT17[1]),
     ("wnut17-slice/train.conll.gz", WNUT17[0]),
 ];
+
+static BREASTW: &[u8] = data!("breastw/breastw.csv");
+
+static NAB: &[u8] = data!("nab-slice/ec2_cpu_utilization_24ae8d.csv.gz");
 
 static INTERACTIONS: &[u8] = data!("generated-interactions/interactions.csv.gz");
 
@@ -154,6 +163,25 @@ pub fn languages(split: Split) -> Result<LabelledTexts> {
         }
     };
     LabelledTexts::from_csv(LOCATION, bytes, &Columns::default())
+}
+
+/// The load of a server, two weeks every five minutes (4,032 rows, two labelled windows of anomalies, both in the second
+/// half): a series of the Numenta Anomaly Benchmark (Ahmad et al. 2017).
+///
+/// # Errors
+/// None for the data as it is bundled.
+pub fn nab_slice() -> Result<TimeSeries> {
+    const LOCATION: &str = "bundled:nab-slice";
+    let text = files::unpack(LOCATION, NAB)?;
+    TimeSeries::from_csv(LOCATION, &text, &SeriesOptions::default())
+}
+
+/// 683 cell samples with nine features from 1 to 10, 239 of them malignant, the anomalies (Breast Cancer Wisconsin).
+///
+/// # Errors
+/// None with the file as it is.
+pub fn breastw() -> Result<Frame> {
+    Frame::from_csv("bundled:breastw", BREASTW, &TableOptions::default())
 }
 
 /// The class names of Fashion-MNIST, in label order.

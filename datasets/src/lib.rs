@@ -12,7 +12,9 @@
 //! - [`labelled`] reads texts with labels out of tables: CSV, TSV, JSON lines, Parquet.
 //! - [`corpus`] reads running text for language models.
 //! - [`interactions`] reads what users did with items out of tables, divides it and writes the parts.
-//! - [`bundled`] is a slice of Fashion-MNIST, of UD Chinese GSD, of tiny Shakespeare, of WNUT-17 and of SQuAD, a few photos
+//! - [`series`] reads time series; their windows cross no gap, their splits are by time.
+//! - [`frame`] reads tables of numbers and names, and turns their rows into numbers.
+//! - [`bundled`] is a slice of Fashion-MNIST, of UD Chinese GSD, of tiny Shakespeare, of WNUT-17 and of SQuAD, a series, a few photos
 //!   and messages in eight languages, compiled into the program.
 //!
 //! Whatever comes from outside and is wrong gives an `Err` that names the file and the row or byte.
@@ -37,6 +39,7 @@
 pub mod bundled;
 pub mod corpus;
 mod files;
+pub mod frame;
 pub mod gate;
 pub mod image;
 pub mod images;
@@ -44,12 +47,14 @@ pub mod interactions;
 pub mod labelled;
 pub mod questions;
 pub mod segmented;
+pub mod series;
 pub mod split;
 #[cfg(feature = "tables")]
 mod tables;
 pub mod tagged;
 
 pub use corpus::Corpus;
+pub use frame::{Frame, TableOptions, open_frame_splits};
 pub use images::{ImageSet, Layout, detect, open, open_for_eval, open_splits};
 pub use interactions::{
     InteractionOptions, Interactions, SplitConfig, open_interaction_splits,
@@ -59,6 +64,7 @@ pub use labelled::{Columns, LabelledTexts, open_text_splits, open_texts_for_eval
 pub use panoply_core::{Error, Result};
 pub use questions::{Answer, Question, QuestionSet, open_question_splits, open_questions_for_eval};
 pub use segmented::{SegmentedText, Sentence, open_segmented_for_eval, open_segmented_splits};
+pub use series::{TimeSeries, open_series_for_eval, open_series_splits};
 pub use split::{Split, Splits, stratified_holdout};
 pub use tagged::{
     TagColumns, TaggedSentence, TaggedText, open_tagged_for_eval, open_tagged_splits,

@@ -121,6 +121,41 @@ pub(crate) fn read_slices<const N: usize>(
     })
 }
 
+/// Reads every column of a Parquet file as text, with its name. An empty cell is `None`.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn read_all_text(file: &Path) -> Result<(Vec<String>, Vec<Cells>)> {
+    let damaged = |what: String| {
+        let location = file.display().to_string();
+        let what = what.replace('\n', " ");
+        Error::input(
+            location,
+            what,
+            "an intact Parquet table of numbers and text",
+        )
+    };
+    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
+    let read = || {
+        let table = Table::Parquet(&bytes);
+        let header = table.header().map_err(|e| damaged(e.to_string()))?;
+        let columns = (0..header.len()).map(|at| table.column(at));
+        let columns: PolarsResult<Vec<Cells>> = columns.collect();
+        let columns = columns.map_err(|e| damaged(e.to_string()))?;
+        if columns
+            .windows(2)
+            .any(|pair| pair[0].len() != pair[1].len())
+        {
+            return Err(damaged("columns of different lengths".into()));
+        }
+        Ok((header, columns))
+    };
+    guard("reading a table", read).map_err(|e| match e {
+        Error::Internal { message, .. } => damaged(message),
+        other => other,
+    })
+}
+
 /// A table whose columns can be read one by one.
 enum Table<'a> {
     Csv(DataFrame),

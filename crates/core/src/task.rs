@@ -43,6 +43,8 @@ pub enum InputKind {
     Row,
     /// Encoded audio files.
     Audio,
+    /// Whole tables, a file each: CSV, TSV, JSON lines.
+    Table,
 }
 
 /// One thing to predict on.

@@ -16,8 +16,12 @@
 //! | [`SegmentationScorer`] | the SIGHAN measures, from their definition |
 //! | [`Bleu`], [`Chrf`] | sacrebleu 2.6.0 |
 //! | [`RelevanceScorer`], [`CatalogueScorer`], [`GroupedAuc`] | RecBole 1.2.1, novelty RecTools 0.19.0 |
+//! | [`precision_at_n`] | PyOD 3.6.7 |
+//! | [`range_precision`], [`range_recall`] | aeon 1.6.0 |
+//! | [`NabCorpus`] | NAB's published results, and its definition |
+//! | [`ks_2samp`], [`chi2_contingency`], [`MmdTest`] | SciPy 1.17.1; MMD from its definition |
 //!
-//! Scores run from 0 to 1, but for SQuAD, BLEU and chrF, which run to 100 as in their references.
+//! Scores run from 0 to 1, but for SQuAD, BLEU, chrF and NAB, which run to 100 as in their references.
 //!
 //! What can be streamed is: [`ConfusionMatrix`], [`MultilabelCounts`], [`TopK`], [`LogLoss`],
 //! [`BrierScore`], [`CalibrationBins`], [`Perplexity`], [`EntityScorer`], [`SegmentationScorer`],
@@ -44,6 +48,7 @@
 //! # }
 //! ```
 
+mod anomaly;
 mod bleu;
 mod bleu_tokenizer;
 mod calibration;
@@ -54,9 +59,12 @@ mod correlation;
 mod counts;
 mod entity;
 mod error;
+mod kolmogorov_smirnov;
 mod multilabel;
+mod nab;
 mod perplexity;
 mod probability;
+mod range_based;
 mod ranking;
 mod recommendation;
 mod regression;
@@ -67,7 +75,9 @@ mod squad;
 mod tagging;
 mod text;
 mod top_k;
+mod two_sample;
 
+pub use anomaly::{F1Max, f1_max, point_adjusted_f1, pointwise_f1, precision_at_n, recall_at_fpr};
 pub use bleu::{Bleu, BleuScore, BleuSmoothing};
 pub use bleu_tokenizer::BleuTokenizer;
 pub use calibration::{
@@ -79,10 +89,15 @@ pub use classification::{Average, ClassScores, ConfusionMatrix, accuracy};
 pub use correlation::{pearsonr, spearmanr};
 pub use entity::{EntityReport, EntityRow, EntityScorer};
 pub use error::{MetricError, Result};
+pub use kolmogorov_smirnov::{KsMethod, KsTest, ks_2samp};
 pub use multilabel::MultilabelCounts;
+pub use nab::{NabCorpus, NabProfile, NabScore};
 pub use perplexity::Perplexity;
 pub use probability::{
     BrierScore, LogLoss, binary_brier_score, binary_log_loss, brier_score, log_loss,
+};
+pub use range_based::{
+    Cardinality, PositionalBias, range_f_beta, range_precision, range_recall, spans,
 };
 pub use ranking::{
     PrPoint, RocPoint, average_precision, average_precision_multilabel, precision_recall_curve,
@@ -101,3 +116,4 @@ pub use squad::{
 };
 pub use tagging::{Entity, TaggingMode, TaggingScheme, entities};
 pub use top_k::{TopK, top_k_accuracy};
+pub use two_sample::{Chi2Test, MmdTest, chi2_contingency, median_bandwidth};

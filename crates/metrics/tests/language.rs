@@ -15,10 +15,13 @@ use panoply_metrics::{
 use serde_json::Value;
 
 mod common;
+#[path = "common/flags.rs"]
+mod flags;
 #[path = "common/labels.rs"]
 mod labels;
 use common::{Check, floats, indices};
-use labels::{AVERAGES, flags};
+use flags::flags;
+use labels::AVERAGES;
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("fixtures/language/language.json")).unwrap()

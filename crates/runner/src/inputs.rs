@@ -34,7 +34,7 @@ fn extensions(kind: InputKind) -> &'static [&'static str] {
     match kind {
         InputKind::Image => &["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"],
         InputKind::Text => &["txt"],
-        InputKind::Row => &["jsonl", "ndjson", "csv", "tsv"],
+        InputKind::Row | InputKind::Table => &["jsonl", "ndjson", "csv", "tsv"],
         InputKind::Audio => &["wav", "flac", "mp3", "ogg"],
     }
 }
@@ -121,7 +121,7 @@ pub(crate) fn expand(kind: InputKind, args: &[String], text: &[String]) -> Resul
         });
         parts.extend(named.map(|input| Part::One(Source::Ready(input))));
     }
-    let whole = matches!(kind, InputKind::Image | InputKind::Audio);
+    let whole = matches!(kind, InputKind::Image | InputKind::Audio | InputKind::Table);
     for arg in args {
         match (arg.as_str(), whole) {
             ("-", true) => parts.push(Part::One(Source::Ready(stdin()?))),

@@ -19,6 +19,8 @@ use panoply_core::{Error, Pipeline, Result};
 
 /// Every pipeline that was compiled in, in the order in which they are listed.
 pub const PIPELINES: &[&Pipeline] = &[
+    #[cfg(feature = "anomaly")]
+    &panoply_anomaly::PIPELINE,
     #[cfg(feature = "nlp")]
     &panoply_nlp::PIPELINE,
     #[cfg(feature = "recommendation")]

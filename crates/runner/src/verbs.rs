@@ -160,7 +160,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let many = match task.input_kind() {
         _ if session.is_sequential() => 1,
         InputKind::Text | InputKind::Row => 16 * options.batch,
-        InputKind::Image | InputKind::Audio => options.batch,
+        InputKind::Image | InputKind::Audio | InputKind::Table => options.batch,
     };
     let mut progress = match sources.known_len() {
         Some(len) if len <= many => Progress::hidden(),

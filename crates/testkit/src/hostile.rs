@@ -35,7 +35,7 @@ pub fn hostile_inputs(kind: InputKind, example: &Input) -> Vec<Hostile> {
         ..refusal(name, payload)
     };
     let mut all = match kind {
-        InputKind::Image | InputKind::Audio => vec![
+        InputKind::Image | InputKind::Audio | InputKind::Table => vec![
             refusal("empty file", Payload::Bytes(Vec::new())),
             refusal("one byte", Payload::Bytes(vec![0])),
             refusal("random bytes", Payload::Bytes(noise(4096))),
@@ -85,6 +85,9 @@ pub fn hostile_inputs(kind: InputKind, example: &Input) -> Vec<Hostile> {
                 "header without sound",
                 Payload::Bytes(wav_header()),
             ));
+            all.extend(truncated(bytes).map(|(name, cut)| either(&name, cut)));
+        }
+        (InputKind::Table, Payload::Bytes(bytes)) => {
             all.extend(truncated(bytes).map(|(name, cut)| either(&name, cut)));
         }
         (InputKind::Row, Payload::Row(Value::Object(fields))) => {
@@ -193,6 +196,7 @@ mod tests {
         for (kind, example) in [
             (InputKind::Image, Payload::Bytes(vec![1; 100])),
             (InputKind::Audio, Payload::Bytes(vec![1; 100])),
+            (InputKind::Table, Payload::Bytes(vec![1; 100])),
             (InputKind::Text, Payload::Text("a".into())),
             (InputKind::Row, Payload::Row(json!({"user": 1, "item": 2}))),
         ] {

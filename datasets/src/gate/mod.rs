@@ -4,22 +4,26 @@
 //! example names, serve text and tables as well. [`inspect`] fills one for image sets, [`inspect_labelled`] for labelled
 //! texts, [`inspect_segmented`] for segmented ones, [`inspect_corpus`] for running text,
 //! [`inspect_tagged`] for tagged words, [`inspect_questions`] for questions, [`inspect_interactions`] for
-//! interactions of users with items.
+//! interactions of users with items, [`inspect_frames`] for tables, [`inspect_series`] for time series.
 
 mod corpus;
+mod frames;
 mod images;
 mod interactions;
 mod labelled;
 mod questions;
 mod segmented;
+mod series;
 mod tagged;
 
 pub use corpus::inspect_corpus;
+pub use frames::inspect_frames;
 pub use images::{Checks, inspect, inspect_with};
 pub use interactions::inspect_interactions;
 pub use labelled::inspect_labelled;
 pub use questions::inspect_questions;
 pub use segmented::inspect_segmented;
+pub use series::{inspect_series, inspect_series_set};
 pub use tagged::inspect_tagged;
 
 use crate::{Error, Result};
@@ -80,8 +84,10 @@ pub enum Kind {
     ColdStart,
     /// Samples are not in the order of their times.
     Unordered,
-    /// Values that are all the same.
+    /// A column with one value.
     Constant,
+    /// A stretch of time without rows.
+    Gap,
 }
 
 impl fmt::Display for Level {
@@ -115,6 +121,7 @@ impl fmt::Display for Kind {
             Self::ColdStart => "cold-start",
             Self::Unordered => "unordered",
             Self::Constant => "constant",
+            Self::Gap => "gap",
         })
     }
 }

@@ -138,3 +138,15 @@ fn tagged_words_and_questions_are_without_errors() {
     let report = gate::inspect_questions(&train, &[("test", &test)]);
     assert!(report.is_clean(), "{report}");
 }
+
+#[test]
+fn a_series_is_clean_and_its_anomalies_come_late() {
+    let series = bundled::nab_slice().unwrap();
+    assert_eq!((series.len(), series.median_step()), (4032, 300_000));
+    let labels = series.labels().unwrap();
+    assert_eq!(labels.iter().filter(|&&label| label).count(), 402);
+    let (train, valid) = series.holdout(0.5).unwrap();
+    assert!(!train.labels().unwrap().contains(&true));
+    let report = gate::inspect_series(&train, &[("valid", &valid)]);
+    assert!(report.is_clean(), "{report}");
+}

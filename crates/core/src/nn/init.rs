@@ -38,6 +38,9 @@ pub enum LinearInit {
     FanOut,
     /// Weight normal with this standard deviation, bias zero.
     Normal(f64),
+    /// `torch.nn.init.kaiming_uniform_(weight)`: weight uniform within `sqrt(6 / in_features)`; the bias is
+    /// PyTorch's default.
+    HeUniform,
 }
 
 /// A linear layer from `features[0]` to `features[1]`.
@@ -54,6 +57,16 @@ pub fn linear(features: [usize; 2], bias: bool, init: LinearInit, device: &Devic
             }
         }
         LinearInit::Normal(std) => Initializer::Normal { mean: 0.0, std },
+        LinearInit::HeUniform => {
+            let bound = (6.0 / input as f64).sqrt();
+            let mut linear = config.with_bias(bias).init(device);
+            let uniform = Initializer::Uniform {
+                min: -bound,
+                max: bound,
+            };
+            linear.weight = uniform.init([input, output], device);
+            return linear;
+        }
     };
     let mut linear = config
         .with_bias(false)
