@@ -32,7 +32,11 @@ pub(super) fn explain(request: &ExplainRequest, context: &RunContext) -> Result<
     }
     let model = request.model.as_deref().unwrap_or(super::BUNDLED);
     let scorer = Scorer::open(model, context)?;
-    let row = encode_row(&scorer.encoder, row_of(&request.input)?, &request.input.name)?;
+    let row = encode_row(
+        &scorer.encoder,
+        row_of(&request.input)?,
+        &request.input.name,
+    )?;
     let rows = Matrix::from_rows(std::slice::from_ref(&row))?;
     let score = scorer.score(&rows)?[0];
     let (values, base) = if request.method == "shap" {

@@ -364,7 +364,11 @@ impl Predictor for Scorer {
 
     fn preprocess(&self, inputs: &[Self::Input]) -> Result<Matrix> {
         let encode = |(number, row): (usize, &Self::Input)| {
-            encode_row(&self.encoder, &Value::Object(row.clone()), &format!("row {number}"))
+            encode_row(
+                &self.encoder,
+                &Value::Object(row.clone()),
+                &format!("row {number}"),
+            )
         };
         let rows: Vec<Vec<f64>> = inputs
             .iter()
