@@ -256,6 +256,17 @@ impl Frame {
         }
     }
 
+    /// Without the column `name`, which rows may have nevertheless, as those that were left aside in reading.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        let before = self.columns.len();
+        self.columns.retain(|(column, _)| column != name);
+        if self.columns.len() < before {
+            self.dropped.push(name.into());
+        }
+        self
+    }
+
     /// `(kept, held out)`: a random `fraction`, of normal rows and anomalies alike; [`stratified_holdout`] draws it.
     /// The rows that do not parse stay with the first.
     ///

@@ -175,6 +175,12 @@ fn the_latest_rows_are_held_out_without_tearing_a_moment_apart() {
         (times(&early), times(&late)),
         (vec![1.0, 2.0, 2.0], vec![3.0, 4.0])
     );
+    let encoder = Encoder::fit(&table("t,a\n1,2\n").without("t"), &EncodeConfig::default());
+    let row = [("t", json!(9)), ("a", json!(2))].map(|(k, v)| (k.to_string(), v));
+    let encoded = encoder
+        .unwrap()
+        .encode_row(&row.into_iter().collect(), "row");
+    assert_eq!(encoded.unwrap(), [0.0]);
     assert!(frame.clone().holdout_latest(0.1, "x").is_err());
     assert!(frame.clone().holdout_latest(1.5, "t").is_err());
     let (kept, held) = frame.holdout(0.5, 3).unwrap();

@@ -107,7 +107,8 @@ pub struct DataConfig {
     pub test: f64,
     /// Fraction of the training rows held out for threshold and calibration.
     pub validation: f64,
-    /// A numeric column: the parts are then held out from its greatest values, not at random.
+    /// A numeric column: the parts are then held out from its greatest values, not at random. A clock says nothing of a
+    /// row that comes later, so the detector does not see it.
     pub order: Option<String>,
     /// Share of rows that do not parse from which on the data is refused.
     pub max_unparsed: f64,

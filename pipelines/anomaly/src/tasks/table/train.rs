@@ -28,8 +28,17 @@ use panoply_datasets::{
 };
 use std::{path::Path, time::Instant};
 
-/// The data of a recipe: the bundled table, or what `--data` names.
+/// The data of a recipe, without the column that the rows are in the order of.
 fn splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits<Frame>> {
+    let splits = ordered_splits(recipe, data)?;
+    Ok(match &recipe.data.order {
+        Some(column) => splits.map(|_, frame| frame.without(column)),
+        None => splits,
+    })
+}
+
+/// The bundled table, or what `--data` names.
+fn ordered_splits(recipe: &Recipe, data: Option<&Path>) -> Result<Splits<Frame>> {
     let (config, seed) = (&recipe.data, recipe.fit.seed);
     let cut = |frame: Frame, fraction: f64, stream: u64| match &config.order {
         Some(column) => frame.holdout_latest(fraction, column),
