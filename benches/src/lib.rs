@@ -5,6 +5,7 @@
 //! weights initialised at random (time does not depend on their values).
 
 pub mod nlp;
+pub mod recommendation;
 pub mod vision;
 
 /// The workloads of a pipeline.
@@ -17,7 +18,7 @@ pub struct Domain {
     pub workload: fn(&str) -> Option<Workload>,
 }
 
-/// Every pipeline that has benches.
+/// Every pipeline whose benches other engines take part in.
 pub const DOMAINS: &[Domain] = &[
     Domain {
         name: "nlp",

@@ -5,12 +5,9 @@
 
 use super::{Query, Recommender, check_items};
 use faer::{
-    Accum, Mat, MatMut, MatRef, Par, Side,
+    Accum, Mat, MatRef, Par, Side,
     linalg::{
-        matmul::{
-            matmul,
-            triangular::{self, BlockStructure},
-        },
+        matmul::triangular::{self, BlockStructure},
         solvers::Solve,
     },
 };
@@ -119,30 +116,34 @@ impl Factors {
     }
 
     /// Scalar products of `vectors` (`[rows, dim]`) with the items, `[rows, items]`.
+    ///
+    /// Each is summed in one order, however many there are: a list is the same alone and in a batch, which a matrix
+    /// product does not promise.
     pub(super) fn products(&self, vectors: &[f32]) -> Vec<f32> {
-        /// Rows of one product: enough to be worth it, few enough to share among threads.
-        const ROWS: usize = 32;
         let num_items = self.num_items();
         let mut scores = vec![0.0; vectors.len() / self.dim * num_items];
-        let items = MatRef::from_row_major_slice(&self.items, num_items, self.dim);
-        let parts = scores.par_chunks_mut((ROWS * num_items).max(1));
-        parts
-            .zip(vectors.par_chunks(ROWS * self.dim))
-            .for_each(|(scores, vectors)| {
-                let rows = vectors.len() / self.dim;
-                let vectors = MatRef::from_row_major_slice(vectors, rows, self.dim);
-                let scores = MatMut::from_row_major_slice_mut(scores, rows, num_items);
-                matmul(
-                    scores,
-                    Accum::Replace,
-                    vectors,
-                    items.transpose(),
-                    1.0,
-                    Par::Seq,
-                );
+        let rows = scores.par_chunks_mut(num_items.max(1));
+        rows.zip(vectors.par_chunks(self.dim))
+            .for_each(|(scores, vector)| {
+                for (score, item) in scores.iter_mut().zip(self.items.chunks(self.dim)) {
+                    *score = scalar_product(vector, item);
+                }
             });
         scores
     }
+}
+
+/// The scalar product of two vectors of one length, in eight sums side by side.
+pub(super) fn scalar_product(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0_f32; 8];
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 impl Recommender for Factors {
