@@ -173,7 +173,8 @@ impl SplitConfig {
 }
 
 /// The parts of the interactions at `path`: a file is divided by `config`; a folder has a file for each part
-/// (`ml.train.inter`, `test.csv`), and without one for validation its training file is divided.
+/// (`ml.train.inter`, `test.csv`), and without one for validation its training file is divided, unless the share of
+/// validation is 0: then there is none.
 ///
 /// # Errors
 /// Files that are none, as [`Interactions::open`]; a folder without a training file, or with two of one part;
@@ -221,6 +222,15 @@ pub fn open_interaction_splits(
         });
     }
     let [keep, hold, _] = config.ratios;
+    if hold == 0.0 {
+        let valid = train.select(&[]);
+        return Ok(Splits {
+            train,
+            valid,
+            is_held_out: true,
+            test,
+        });
+    }
     let two = SplitConfig {
         ratios: [keep, hold, 0.0],
         ..config.clone()
@@ -266,13 +276,13 @@ pub fn open_interactions_for_eval(
 
 /// Writes each part into `folder` as RecBole's `benchmark_filename` asks for it: `NAME.train.inter`,
 /// `NAME.valid.inter`, `NAME.test.inter`, where `NAME` is the folder's; tab-separated, `user_id:token`,
-/// `item_id:token` and, where there are some, `rating:float` and `timestamp:float`.
+/// `item_id:token` and, where there are some, `rating:float` and `timestamp:float`. An empty part has no file.
 ///
 /// # Errors
 /// An id with a tab or a line end in it; a file that cannot be written.
 pub fn write_splits(splits: &Splits<Interactions>, folder: &Path) -> Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    for (split, part) in splits.parts() {
+    for (split, part) in splits.parts().filter(|(_, part)| !part.is_empty()) {
         let path = folder.join(format!("{name}.{split}.inter"));
         write_atomic(&path, atomic(part)?.as_bytes())?;
     }

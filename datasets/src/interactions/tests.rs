@@ -301,6 +301,12 @@ fn written_splits_are_read_back() {
     )
     .unwrap();
     assert!(held.is_held_out && !held.valid.is_empty() && held.test.unwrap().len() == 2);
+    let whole = SplitConfig {
+        ratios: [1.0, 0.0, 0.0],
+        ..SplitConfig::default()
+    };
+    let all = open_interaction_splits(&folder, &InteractionOptions::default(), &whole).unwrap();
+    assert!(all.valid.is_empty() && all.train.len() == again.train.len());
 }
 
 #[cfg(feature = "tables")]

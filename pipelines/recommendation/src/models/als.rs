@@ -137,6 +137,7 @@ mod tests {
         ]);
         let config = AlsConfig {
             factors: 2,
+            iterations: 100,
             ..AlsConfig::default()
         };
         let model = fit(&config, &train, 6, &Interrupt::default()).unwrap();

@@ -1,7 +1,9 @@
 //! The most popular items for everybody: the baseline that a personal recommendation has to beat.
 //!
-//! An item's score is its number of interactions in training, divided by that of the most popular item, as
-//! RecBole's `Pop` has it.
+//! An item's score is its number of interactions in training, divided by that of the most popular item.
+//!
+//! RecBole 1.2.1's `Pop` counts an item once for each batch that it occurs in, and sampled negatives too; with `train_batch_size` 1 and
+//! `train_neg_sample_args` none it counts interactions and gives the same lists.
 
 use super::{Query, Recommender, check_items};
 use panoply_core::{Result, weights::Arrays};

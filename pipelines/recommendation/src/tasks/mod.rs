@@ -2,7 +2,7 @@
 
 mod ids;
 pub mod rank;
-pub mod rate;
+pub mod rating;
 mod rows;
 pub mod similar;
 
@@ -11,4 +11,4 @@ pub use rows::Id;
 use panoply_core::Task;
 
 /// Every task of this pipeline, in the order in which they are listed.
-pub const ALL: &[&dyn Task] = &[&rank::Rank, &rate::Rate, &similar::Similar];
+pub const ALL: &[&dyn Task] = &[&rank::Rank, &rating::Rate, &similar::Similar];

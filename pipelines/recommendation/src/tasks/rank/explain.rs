@@ -73,7 +73,8 @@ pub(super) fn explain(ranker: &Ranker, request: &ExplainRequest) -> Result<Outpu
         .iter()
         .map(|&(item, contribution)| json!({ "item": name(item), "contribution": contribution }))
         .collect();
-    let header = ["", "item", "contribution"].map(String::from).to_vec();
+    let shown = format!("contribution to {}", name(target as u32));
+    let header = vec![String::new(), "item".into(), shown];
     let rows = contributions
         .iter()
         .map(|&(item, value)| vec![String::new(), name(item).to_string(), format!("{value:.4}")]);

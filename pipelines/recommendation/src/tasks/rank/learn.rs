@@ -154,6 +154,14 @@ impl Job<'_> {
         S: Samples,
         C: Collate<S::Sample, Batch = M::Batch>,
     {
+        if self.data.valid.is_empty() {
+            let (location, what) = (self.data.train.location(), "no validation part");
+            return Err(Error::input(
+                location,
+                what,
+                "one, which says when training ends",
+            ));
+        }
         let config = self.recipe.fit.clone().unwrap_or_default();
         // The device's generator initialises the weights: the same seed, the same start.
         self.context.device.seed(seed::derive(&[config.seed]));

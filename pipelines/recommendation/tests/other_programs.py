@@ -3,7 +3,7 @@
 
 Packages: recbole==1.2.1, implicit==0.7.3, torch==2.15.0, numpy==2.4.6, scipy==1.17.1, pandas==3.0.6
 
-  OMP_NUM_THREADS=1 python recbole.py RUN/split MODEL [--seed N] [key=value ...]
+  OMP_NUM_THREADS=1 python other_programs.py RUN/split MODEL [--seed N] [key=value ...]
 
 MODEL: Pop, ItemKNN, EASE, BPR (RecBole's classes, its own loaders, training and evaluation), or ALS (implicit). Full ranking, the
 items of training and validation masked; prints one JSON object with the test metrics, seconds and peak memory.
