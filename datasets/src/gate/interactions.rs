@@ -26,7 +26,7 @@ pub fn inspect_interactions(train: &Interactions, others: &[(&str, &Interactions
             report.push(finding.in_split(*name));
         }
     }
-    report.compare(&splits, single, |a, b| shared(a, b));
+    report.compare(&splits, single, shared);
     report
 }
 
@@ -49,9 +49,9 @@ fn few(train: &Interactions) -> Vec<Finding> {
 fn unknown(train: &Interactions, part: &Interactions) -> Vec<Finding> {
     let known = |column: &[u32], count: usize| {
         let mut known = vec![false; count];
-        column
-            .iter()
-            .for_each(|&index| known[index as usize] = true);
+        for &index in column {
+            known[index as usize] = true;
+        }
         known
     };
     let users = known(train.users(), train.num_users());

@@ -383,7 +383,9 @@ impl Interactions {
     pub fn k_core(self, min_user: usize, min_item: usize) -> Result<Self> {
         let count = |column: &[u32], n: usize| {
             let mut counts = vec![0_usize; n];
-            column.iter().for_each(|&i| counts[i as usize] += 1);
+            for &i in column {
+                counts[i as usize] += 1;
+            }
             counts
         };
         let mut users = count(&self.users, self.num_users());

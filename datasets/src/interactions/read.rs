@@ -149,16 +149,15 @@ fn separated(builder: &mut Builder<'_>, mut source: impl BufRead) -> Result<()> 
             builder.sequence(line, &record);
             continue;
         }
-        let places = match columns {
-            Some(places) => places,
-            None => {
-                let (places, is_header) = header(builder, &record, step)?;
-                columns = Some(places);
-                if is_header {
-                    continue;
-                }
-                places
+        let places = if let Some(places) = columns {
+            places
+        } else {
+            let (places, is_header) = header(builder, &record, step)?;
+            columns = Some(places);
+            if is_header {
+                continue;
             }
+            places
         };
         let cell = |at: Option<usize>| at.map(|at| record.get(at * step).unwrap_or_default());
         builder.row(line, places.map(cell));

@@ -102,7 +102,9 @@ fn lists_keep_to_the_request() {
     let cold = json!({ "history": seen });
     let same = answer("rank", &model, cold, &cpu).unwrap();
     let mut sorted = [items(&same), items(&list)];
-    sorted.iter_mut().for_each(|list| list.sort());
+    for list in &mut sorted {
+        list.sort();
+    }
     assert_eq!(sorted[0], sorted[1]);
 
     let best = items(&list);

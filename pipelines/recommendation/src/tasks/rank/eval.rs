@@ -142,13 +142,12 @@ pub(super) fn score_predictions(
         };
         let mut list = Vec::with_capacity(parsed.items.len());
         for item in &parsed.items {
-            match ids.items.get(item.id()) {
-                Some(item) => list.push(item as usize),
-                None => {
-                    // It keeps its place: an item that nobody has is no hit.
-                    unknown_items += 1;
-                    list.push(ids.items.len() + unknown_items - 1);
-                }
+            if let Some(item) = ids.items.get(item.id()) {
+                list.push(item as usize);
+            } else {
+                // It keeps its place: an item that nobody has is no hit.
+                list.push(ids.items.len() + unknown_items);
+                unknown_items += 1;
             }
         }
         if lists.insert(user, list).is_some() {

@@ -103,7 +103,9 @@ impl Field {
         let positives = scored.by_user();
         let seen = (0..positives.num_rows()).map(|user| {
             let mut seen = histories.row(user).to_vec();
-            known.iter().for_each(|part| seen.extend(part.row(user)));
+            for part in &known {
+                seen.extend(part.row(user));
+            }
             seen.sort_unstable();
             seen.dedup();
             // What is held out stays in the list, whatever was known before.

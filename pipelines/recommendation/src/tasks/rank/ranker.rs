@@ -244,13 +244,13 @@ impl Ranker {
             ids.iter().filter_map(find).collect()
         };
         let (user, history) = match (&request.user, &request.history) {
-            (Some(Id(id)), None) => match self.ids.users.get(id) {
-                Some(user) => (Some(user), self.histories.row(user as usize).to_vec()),
-                None => {
+            (Some(Id(id)), None) => {
+                let Some(user) = self.ids.users.get(id) else {
                     let expected = "a user of the training data, or a history";
                     return wrong(format!("unknown user '{id}'"), expected);
-                }
-            },
+                };
+                (Some(user), self.histories.row(user as usize).to_vec())
+            }
             (None, Some(items)) => (None, distinct(known(items))),
             (None, None) => return wrong("no user and no history".into(), "one of both"),
             (Some(_), Some(_)) => return wrong("a user and a history".into(), "one of both"),
