@@ -15,7 +15,7 @@ pub use graph::Graph;
 use super::{
     Query, Recommender,
     bpr::{FOLD_IN, bpr_loss, rows, scalar_products},
-    check_items,
+    check_items, check_user,
     factors::Factors,
 };
 use crate::preprocess::PairBatch;
@@ -314,8 +314,8 @@ impl Recommender for LightGcnRecommender {
         let vectors: Result<Vec<Vec<f32>>> = queries
             .iter()
             .map(|query| match query.user {
-                Some(_) => {
-                    let user = query.known_user("light-gcn", self.model.graph.num_users())?;
+                Some(user) => {
+                    check_user(user, self.model.graph.num_users())?;
                     let start = user as usize * self.dim;
                     Ok(self.factors.users()[start..start + self.dim].to_vec())
                 }
@@ -449,8 +449,8 @@ mod tests {
                 .map(|i| spread[a * 4 + i] * spread[b * 4 + i])
                 .sum::<f32>()
         };
-        for item in 0..4 {
-            assert!((scores[item] - product(2, 3 + item)).abs() < 1e-6);
+        for (item, score) in scores.iter().take(4).enumerate() {
+            assert!((score - product(2, 3 + item)).abs() < 1e-6);
         }
         // Where user 2 starts from zero, it is what a new user with the same items is.
         let mut zeroed = model.clone();

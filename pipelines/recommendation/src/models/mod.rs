@@ -37,21 +37,6 @@ impl<'h> Query<'h> {
             history,
         }
     }
-
-    /// The user, for a model that scores for those of its training alone.
-    fn known_user(&self, architecture: &str, num_users: usize) -> Result<u32> {
-        match self.user {
-            Some(user) if (user as usize) < num_users => Ok(user),
-            Some(user) => {
-                let expected = format!("an index below {num_users}");
-                Err(Error::input("user", user.to_string(), expected))
-            }
-            None => {
-                let what = format!("not among those that this {architecture} was trained on");
-                Err(Error::input("user", what, "a user of the training data"))
-            }
-        }
-    }
 }
 
 /// A trained model that scores all items.
@@ -76,6 +61,12 @@ pub trait Recommender: Send + Sync {
     /// Whether scores depend on the history alone, so that those of a shorter history are what the model
     /// would answer without the items that were taken out.
     fn is_history_based(&self) -> bool;
+
+    /// Whether a history is a sequence to go on with, to which what was held out for validation belongs when the test part
+    /// is scored, as in the literature.
+    fn is_sequential(&self) -> bool {
+        false
+    }
 
     /// Number of learned values.
     fn num_params(&self) -> usize;
@@ -194,6 +185,15 @@ fn cosines(vectors: Tensor<2>, item: u32) -> Result<Vec<f32>> {
     let vectors = vectors / norms.mask_fill(none, 1.0);
     let own = vectors.clone().narrow(0, item as usize, 1);
     host::to_vec((vectors * own).sum_dim(1))
+}
+
+/// Refuses an index beyond the users of a model.
+fn check_user(user: u32, num_users: usize) -> Result<()> {
+    if (user as usize) < num_users {
+        return Ok(());
+    }
+    let expected = format!("an index below {num_users}");
+    Err(Error::input("user", user.to_string(), expected))
 }
 
 /// Refuses an index beyond the items of a model.

@@ -7,17 +7,20 @@
 //! Layout, initial values and loss are those of RecBole 1.2.1's `NeuMF` without pretraining; its tables of users and
 //! items have a row 0 for padding more. The score here is the logit, of which RecBole reports the sigmoid: the order is
 //! the same.
+//!
+//! A new user's vectors are found by some steps on the same loss, everything else fixed; RecBole has nothing for that.
 
-use super::{Query, Recommender, bpr::rows, check_items, cosines};
+use super::{Query, Recommender, bpr::rows, check_items, check_user, cosines};
 use crate::preprocess::PairBatch;
 use burn::{
-    module::Module,
+    module::{Module, Param},
     nn::{Dropout, DropoutConfig, Embedding, Linear},
-    tensor::{Device, Int, Tensor},
+    optim::GradientsParams,
+    tensor::{Device, Int, Tensor, TensorData, activation::log_sigmoid},
 };
 use panoply_core::{
     Error, Result,
-    fit::{StepOutput, Trainable, binary_cross_entropy},
+    fit::{OptimizerConfig, StepOutput, Trainable, binary_cross_entropy, optimizer},
     host,
     nn::{Activation, LinearInit, embedding, linear, ops},
     weights::{self, KeyMap, SaveDtype},
@@ -175,7 +178,16 @@ impl Trainable for NeuMf {
     }
 }
 
-/// A trained [`NeuMf`] that scores all items for users of its training data.
+/// The vectors of one user.
+#[derive(Module, Debug)]
+struct UserVectors {
+    /// `[1, mf_embedding_size]`.
+    mf: Param<Tensor<2>>,
+    /// `[1, mlp_embedding_size]`.
+    mlp: Param<Tensor<2>>,
+}
+
+/// A trained [`NeuMf`] that scores all items.
 pub struct NeuMfRecommender {
     model: NeuMf,
     /// What the first layer makes of each item, `[items, mlp_hidden_size[0]]`: the same for all users.
@@ -183,11 +195,13 @@ pub struct NeuMfRecommender {
 }
 
 impl NeuMfRecommender {
+    /// Steps, and the rate of each, by which the vectors of a new user are found.
+    const FOLD_IN: (usize, f64) = (50, 0.02);
+
     /// The recommender of a trained model.
     pub fn new(model: &NeuMf) -> Self {
         let model = model.valid();
-        let [weight, _] = first_layer(&model);
-        let of_items = model.item_mlp_embedding.weight.val().matmul(weight);
+        let of_items = of_items(&model);
         Self { model, of_items }
     }
 
@@ -206,32 +220,85 @@ impl NeuMfRecommender {
         Ok(Self::new(&model))
     }
 
-    /// [`NeuMf::forward`] of one user with every item. The first layer is linear in both vectors, so that the items'
-    /// part of it is not computed anew for each user.
-    fn scores_of(&self, user: u32) -> Result<Vec<f32>> {
-        let model = &self.model;
-        let of = |table: &Embedding| table.weight.val().narrow(0, user as usize, 1); // [1, D]
-        let [_, weight] = first_layer(model);
-        let bias = model
-            .mlp_layers
-            .first()
-            .and_then(|layer| layer.bias.as_ref());
-        let mut of_user = of(&model.user_mlp_embedding).matmul(weight);
-        if let Some(bias) = bias {
-            of_user = of_user + bias.val().unsqueeze();
+    /// The vectors of a user of the training data.
+    fn known(&self, user: u32) -> UserVectors {
+        let of =
+            |table: &Embedding| Param::from_tensor(table.weight.val().narrow(0, user as usize, 1));
+        UserVectors {
+            mf: of(&self.model.user_mf_embedding),
+            mlp: of(&self.model.user_mlp_embedding),
         }
-        let mut mlp = Activation::Relu.forward(self.of_items.clone() + of_user);
-        for layer in model.mlp_layers.iter().skip(1) {
-            mlp = ops::linear_act(mlp, layer, Activation::Relu);
-        }
-        let mf = model.item_mf_embedding.weight.val() * of(&model.user_mf_embedding);
-        let both = Tensor::cat(vec![mf, mlp], 1);
-        host::to_vec(ops::linear_act(
-            both,
-            &model.predict_layer,
-            Activation::Identity,
-        ))
     }
+
+    /// Vectors for somebody who has `history`: from the mean of all users', some steps of Adam on what training minimises,
+    /// with everything else fixed. Items that are not in the history count as training draws them in the mean: together
+    /// as much as the history.
+    fn fold_in(&self, history: &[u32]) -> Result<UserVectors> {
+        let num_items = self.num_items();
+        check_items(history, num_items)?;
+        let mut owned = vec![false; num_items];
+        for &item in history {
+            owned[item as usize] = true;
+        }
+        let count = owned.iter().filter(|&&owned| owned).count();
+        let share = |is: bool, count: usize| if is { 0.5 / count as f32 } else { 0.0 };
+        let weights = |kind: bool, count: usize| -> Vec<f32> {
+            owned.iter().map(|&own| share(own == kind, count)).collect()
+        };
+        let device = self.of_items.device().autodiff();
+        let tensor = |values: Vec<f32>| Tensor::<1>::from_data(values.as_slice(), &device);
+        let (with, without) = (
+            tensor(weights(true, count)),
+            tensor(weights(false, num_items - count)),
+        );
+
+        let mean = |table: &Embedding| {
+            let mean = table.weight.val().mean_dim(0); // [1, D]
+            let data = TensorData::new(host::to_vec(mean.clone())?, mean.dims());
+            Ok::<_, Error>(Param::from_tensor(Tensor::from_data(data, &device)))
+        };
+        let mut vectors = UserVectors {
+            mf: mean(&self.model.user_mf_embedding)?,
+            mlp: mean(&self.model.user_mlp_embedding)?,
+        };
+        let (steps, lr) = Self::FOLD_IN;
+        let mut adam = optimizer(&OptimizerConfig {
+            weight_decay: 0.0,
+            ..OptimizerConfig::default()
+        })?;
+        for _ in 0..steps {
+            let logits = all_items(&self.model, self.of_items.clone(), &vectors);
+            let right = log_sigmoid(logits.clone()) * with.clone();
+            let wrong = log_sigmoid(logits.neg()) * without.clone();
+            let grads = (right + wrong).sum().neg().backward();
+            let grads = GradientsParams::from_grads(grads, &vectors);
+            vectors = adam.step(lr, vectors, grads);
+        }
+        Ok(vectors.valid())
+    }
+}
+
+/// [`NeuMf::forward`] of one user with every item, `[items]`. The first layer is linear in both vectors, so that the
+/// items' part of it, `of_items`, is not computed anew for each user.
+fn all_items(model: &NeuMf, of_items: Tensor<2>, user: &UserVectors) -> Tensor<1> {
+    let [_, weight] = first_layer(model);
+    let mut of_user = user.mlp.val().matmul(weight);
+    if let Some(bias) = &model.mlp_layers[0].bias {
+        of_user = of_user + bias.val().unsqueeze();
+    }
+    let mut mlp = Activation::Relu.forward(of_user + of_items);
+    for layer in model.mlp_layers.iter().skip(1) {
+        mlp = ops::linear_act(mlp, layer, Activation::Relu);
+    }
+    let mf = user.mf.val() * model.item_mf_embedding.weight.val();
+    let both = Tensor::cat(vec![mf, mlp], 1);
+    ops::linear_act(both, &model.predict_layer, Activation::Identity).squeeze_dim(1)
+}
+
+/// What the first layer makes of each item, `[items, mlp_hidden_size[0]]`.
+fn of_items(model: &NeuMf) -> Tensor<2> {
+    let [weight, _] = first_layer(model);
+    model.item_mlp_embedding.weight.val().matmul(weight)
 }
 
 /// The first layer's weight for items and for users, `[mlp_embedding_size, mlp_hidden_size[0]]` each.
@@ -249,13 +316,18 @@ impl Recommender for NeuMfRecommender {
         self.of_items.dims()[0]
     }
 
-    /// # Errors
-    /// A query without a user: there is no vector for it, and none can be made of a history.
     fn scores(&self, queries: &[Query<'_>]) -> Result<Vec<f32>> {
         let mut scores = Vec::with_capacity(queries.len() * self.num_items());
         for query in queries {
-            let user = query.known_user("neu-mf", self.model.num_users())?;
-            scores.extend(self.scores_of(user)?);
+            let vectors = match query.user {
+                Some(user) => {
+                    check_user(user, self.model.num_users())?;
+                    self.known(user)
+                }
+                None => self.fold_in(query.history)?,
+            };
+            let row = all_items(&self.model, self.of_items.clone(), &vectors);
+            scores.extend(host::to_vec(row)?);
         }
         Ok(scores)
     }
@@ -334,11 +406,60 @@ mod tests {
     }
 
     #[test]
+    fn a_new_user_gets_what_goes_with_the_history() {
+        let device = Device::flex();
+        device.seed(7);
+        let config = NeuMfConfig {
+            mlp_hidden_size: vec![8],
+            ..tiny().0
+        };
+        let mut model = config.init([3, 6], &device).unwrap();
+        // Items 0 to 2 have one direction, 3 to 5 the other; the factorisation alone decides.
+        let table: Vec<f32> = (0..6)
+            .flat_map(|item| [if item < 3 { 1.0 } else { -1.0 }; 3])
+            .collect();
+        let tensor = |values: Vec<f32>, shape: [usize; 2]| {
+            Param::from_tensor(Tensor::<2>::from_data(
+                TensorData::new(values, shape),
+                &device,
+            ))
+        };
+        model.item_mf_embedding.weight = tensor(table, [6, 3]);
+        model.predict_layer.weight = tensor([vec![1.0; 3], vec![0.0; 8]].concat(), [11, 1]);
+        let recommender = NeuMfRecommender::new(&model);
+        let scores = recommender
+            .scores(&[Query::cold(&[0, 1]), Query::cold(&[5])])
+            .unwrap();
+        assert!(
+            scores[2] > scores[3] + 0.5 && scores[6] < scores[10] - 0.5,
+            "{scores:?}"
+        );
+        assert_eq!(
+            recommender.scores(&[Query::cold(&[0, 1])]).unwrap(),
+            scores[..6]
+        );
+        assert!(
+            recommender
+                .scores(&[Query::cold(&[0, 1, 2, 3, 4, 5])])
+                .unwrap()
+                .iter()
+                .all(|s| s.is_finite())
+        );
+        assert!(
+            recommender
+                .scores(&[Query::cold(&[])])
+                .unwrap()
+                .iter()
+                .all(|s| s.is_finite())
+        );
+    }
+
+    #[test]
     fn strangers_and_bad_sizes_are_named() {
         let (config, model) = tiny();
         let recommender = NeuMfRecommender::new(&model);
         let error = |query| recommender.scores(&[query]).unwrap_err().to_string();
-        assert!(error(Query::cold(&[0])).contains("neu-mf"));
+        assert!(error(Query::cold(&[4])).contains("below 4"));
         assert!(
             error(Query {
                 user: Some(3),

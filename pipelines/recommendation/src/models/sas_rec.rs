@@ -412,6 +412,10 @@ impl Recommender for SasRecRecommender {
         true
     }
 
+    fn is_sequential(&self) -> bool {
+        true
+    }
+
     fn num_params(&self) -> usize {
         weights::num_params(&self.model)
     }

@@ -129,7 +129,9 @@ fn spread(
                 .zip(vector)
                 .for_each(|(sum, value)| *sum += norm * value);
         }
-        sum.iter_mut().for_each(|sum| *sum *= norms[row]);
+        for sum in sum {
+            *sum *= norms[row];
+        }
     });
 }
 

@@ -85,6 +85,8 @@ impl Protocol {
 pub(crate) struct Field {
     /// What models may know of each user: the training part, the oldest item first.
     histories: Csr,
+    /// The same and what was known before, for models that go on with a sequence.
+    sequences: Csr,
     /// What is not recommended again, ascending.
     seen: Csr,
     /// What was held out.
@@ -112,6 +114,15 @@ impl Field {
             seen
         });
         let seen = Csr::from_rows(seen);
+        let parts: Vec<Csr> = before.iter().map(|part| part.histories()).collect();
+        let sequences = (0..positives.num_rows()).map(|user| {
+            let mut sequence = histories.row(user).to_vec();
+            for part in &parts {
+                sequence.extend(part.row(user));
+            }
+            sequence
+        });
+        let sequences = Csr::from_rows(sequences);
         let mut popularity = vec![0; scored.num_items()];
         for &item in histories.indices() {
             popularity[item as usize] += 1;
@@ -119,6 +130,7 @@ impl Field {
         Self {
             num_train_users: histories.rows().filter(|row| !row.is_empty()).count(),
             histories: histories.clone(),
+            sequences,
             seen,
             positives,
             popularity,
@@ -153,9 +165,14 @@ impl Field {
                     resume: "an evaluation keeps no state: run it again".into(),
                 });
             }
+            let histories = if model.is_sequential() {
+                &self.sequences
+            } else {
+                &self.histories
+            };
             let query = |&user: &u32| Query {
                 user: Some(user),
-                history: self.histories.row(user as usize),
+                history: histories.row(user as usize),
             };
             let queries: Vec<Query<'_>> = chunk.iter().map(query).collect();
             let mut rows = model.scores(&queries)?;
