@@ -62,8 +62,8 @@ pub(super) fn frame(
 ) -> Result<Frame> {
     let mut names = cells.header.clone();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let what = format!("two columns '{}'", pair[0]);
+    if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let what = format!("two columns '{name}'");
         return Err(Error::input(
             &cells.location,
             what,

@@ -173,10 +173,7 @@ impl DetectorConfig {
     /// Fits a detector that is no network.
     ///
     /// # Errors
-    /// Settings or rows that do not fit the detector.
-    ///
-    /// # Panics
-    /// For a network.
+    /// Settings or rows that do not fit the detector; a network, which is trained by the loop.
     pub fn fit(&self, rows: &NormalOnly<Matrix>, seed: u64) -> Result<Fit<Box<dyn Detector>>> {
         fn boxed<D: Detector + 'static>(fit: Fit<D>) -> Fit<Box<dyn Detector>> {
             Fit {
@@ -192,7 +189,8 @@ impl DetectorConfig {
             DetectorName::Hbos => boxed(Hbos::fit(rows, &self.hbos)?),
             DetectorName::Pca => boxed(Pca::fit(rows, &self.pca)?),
             DetectorName::AutoEncoder | DetectorName::Vae | DetectorName::DeepSvdd => {
-                unreachable!("a network is trained by the loop")
+                let expected = "a detector that is no network: those are trained by the loop";
+                return Err(Error::input("detector.name", self.name.word(), expected));
             }
         })
     }

@@ -57,11 +57,11 @@ pub const RECIPES: &[RecipeInfo] = &[
     },
     RecipeInfo {
         name: "nsl-kdd",
-        about: "intrusion detection: autoencoder on the normal rows of NSL-KDD; --data a folder with its files as train.csv and test.csv",
+        about: "intrusion detection: autoencoder on the normal rows of NSL-KDD; --data a folder with its files as train.csv and test.csv; 7 s, AUROC .917 on KDDTest+",
     },
     RecipeInfo {
         name: "card-fraud",
-        about: "card fraud: isolation forest on the normal rows of the first transactions, tested on the last fifth; --data creditcard.csv",
+        about: "card fraud: Mahalanobis distance to the normal rows of the earlier transactions, tested on the last fifth; --data creditcard.csv; 6 s, AUROC .959, recall .760 at 1 % false alarms",
     },
 ];
 
@@ -294,7 +294,7 @@ impl Recipe {
     /// `cargo xtask train anomaly table --recipe nsl-kdd --data FOLDER`, with KDDTrain+.txt as `train.csv` and KDDTest+.txt
     /// as `test.csv` in the folder (the `.gz` files as `train.csv.gz` and `test.csv.gz`). The 42nd column is the label, the
     /// 43rd the difficulty, which is left aside. The detector sees normal rows alone; KDDTest+ has 17 kinds of attack that
-    /// KDDTrain+ has not.
+    /// KDDTrain+ has not. AUROC .9174, average precision .9152, F1 .8659 at the threshold.
     pub fn nsl_kdd() -> Self {
         let auto_encoder = Self::auto_encoder();
         Self {
@@ -318,9 +318,10 @@ impl Recipe {
     }
 
     /// `cargo xtask train anomaly table --recipe card-fraud --data creditcard.csv`: the set of the Université Libre de
-    /// Bruxelles (284,807 transactions of two days, 492 of them fraud), split by time.
+    /// Bruxelles (284,807 transactions of two days, 492 of them fraud), split by time: 75 frauds among the last 56,961.
+    /// AUROC .9592, average precision .1560, recall .7600 at a false-positive rate of 1 %.
     pub fn card_fraud() -> Self {
-        let base = Self::base();
+        let base = Self::pca();
         Self {
             data: DataConfig {
                 table: TableOptions {
