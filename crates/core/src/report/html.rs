@@ -247,7 +247,7 @@ fn training(report: &Report) -> Result<String> {
         html += &figure(&loss_chart(curves)?);
     }
     for (title, unit, points) in [
-        ("Learning rate", "rate", &curves.learning_rate),
+        ("Learning rate", "lr", &curves.learning_rate),
         ("Gradient norm before clipping", "norm", &curves.grad_norm),
     ] {
         if !points.is_empty() {
