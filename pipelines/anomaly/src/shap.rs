@@ -170,6 +170,10 @@ mod tests {
         pairs + (sum * 0.7).sin() - 0.3 * x[0] * sum
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "what `exact` and `kernel` take may fail"
+    )]
     fn worths(sets: &[Coalition]) -> Result<Vec<f64>> {
         Ok(sets.iter().map(|set| worth(set)).collect())
     }
