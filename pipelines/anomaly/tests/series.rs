@@ -327,3 +327,24 @@ fn a_folder_of_the_numenta_benchmark_has_its_own_score() {
     // The first row of the spike, five rows into the window of 26, is the highest score of all.
     assert!(metric("test_nab_standard") > 90.0, "{:?}", outcome.metrics);
 }
+
+#[test]
+fn a_test_file_that_begins_with_the_training_rows_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let whole = wave(900, 800);
+    let first: Vec<&str> = whole.lines().take(401).collect();
+    std::fs::write(data.join("S_TRAIN.csv"), first.join("\n")).unwrap();
+    std::fs::write(data.join("S_TEST.csv"), &whole).unwrap();
+    let error = train(dir.path(), "base", &data, &[]).unwrap_err();
+    assert!(error.to_string().contains("leakage"), "{error}");
+    let folder = dir.path().join("cut");
+    std::fs::create_dir(&folder).unwrap();
+    let outcome = train(&folder, "ucr-135", &data, &[]).unwrap();
+    let auroc = outcome
+        .metrics
+        .iter()
+        .find(|(name, _)| name == "test_auroc");
+    assert!(auroc.unwrap().1 > 0.9, "{:?}", outcome.metrics);
+}
