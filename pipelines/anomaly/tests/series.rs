@@ -1,5 +1,10 @@
 //! Series: parity of the detectors, rows that come one by one, files, the Numenta benchmark's layout.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic in a helper fails its test, as it should"
+)]
+
 use burn::tensor::{Device, Tensor};
 use panoply_anomaly::{
     models::{
@@ -311,9 +316,11 @@ fn a_folder_of_the_numenta_benchmark_has_its_own_score() {
     std::fs::create_dir_all(&data).unwrap();
     std::fs::create_dir_all(dir.path().join("nab/labels")).unwrap();
     let plain = |text: String| -> String {
-        text.lines()
-            .map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0))
-            .collect()
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.rsplit_once(',').unwrap().0)
+            .collect();
+        lines.join("\n")
     };
     std::fs::write(data.join("one.csv"), plain(wave(400, 300))).unwrap();
     let windows = format!(
