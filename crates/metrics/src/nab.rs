@@ -170,7 +170,9 @@ impl NabCorpus {
         let mut sum = Sum::new(self, profile);
         let mut totals: Vec<(f64, f64)> = Vec::new();
         for group in steps.chunk_by(|a, b| a.0 == b.0) {
-            group.iter().for_each(|step| sum.alarm(step.1));
+            for step in group {
+                sum.alarm(step.1);
+            }
             totals.push((group[0].0, sum.total()));
         }
         totals
@@ -284,7 +286,9 @@ mod tests {
     /// 20 steps, probation 3, one window 10..=13.
     fn corpus(alarms: &[usize]) -> NabCorpus {
         let mut scores = [0.0; 20];
-        alarms.iter().for_each(|&at| scores[at] = 1.0);
+        for &at in alarms {
+            scores[at] = 1.0;
+        }
         let mut corpus = NabCorpus::new();
         corpus.add(&scores, &[(10, 13)]).unwrap();
         corpus

@@ -169,10 +169,7 @@ mod tests {
         let (truth, called) = (flags("0111100000"), flags("0100110000"));
         let (one, flat) = (Cardinality::One, PositionalBias::Flat);
         // Ranges [1] (all anomalous) and [4, 5] (half).
-        assert_eq!(
-            range_precision(&truth, &called, one, flat).unwrap(),
-            (1.0 + 0.5) / 2.0
-        );
+        assert_eq!(range_precision(&truth, &called, one, flat).unwrap(), 0.75);
         // Two of four steps found, by two pieces.
         assert_eq!(range_recall(&truth, &called, 0.0, one, flat).unwrap(), 0.5);
         let split = range_recall(&truth, &called, 0.0, Cardinality::Reciprocal, flat).unwrap();

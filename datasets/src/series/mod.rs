@@ -368,9 +368,9 @@ impl TimeSeries {
             .for_each(|stamp| sum.update(stamp.to_le_bytes()));
         for (name, values) in &self.columns {
             sum.update(name.as_bytes());
-            values
-                .iter()
-                .for_each(|value| sum.update(value.to_le_bytes()));
+            for value in values {
+                sum.update(value.to_le_bytes());
+            }
         }
         for &label in self.labels.iter().flatten() {
             sum.update([u8::from(label)]);

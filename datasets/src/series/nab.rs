@@ -75,8 +75,9 @@ impl NabFolder {
             }
             rows.sort_unstable();
             let mut is_anomaly = vec![false; series.len()];
-            rows.iter()
-                .for_each(|&(first, last)| is_anomaly[first..=last].fill(true));
+            for &(first, last) in &rows {
+                is_anomaly[first..=last].fill(true);
+            }
             let series = series.with_labels(is_anomaly)?;
             Ok(NabSeries {
                 name,

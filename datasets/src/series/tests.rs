@@ -134,9 +134,10 @@ fn a_folder_of_the_numenta_benchmark() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    let rows: String = (0..10)
+    let rows: Vec<String> = (0..10)
         .map(|i| format!("2014-07-01 00:0{i}:00,{i}\n"))
         .collect();
+    let rows = rows.concat();
     write("data/a/one.csv", &format!("timestamp,value\n{rows}"));
     write("data/a/two.csv", &format!("timestamp,value\n{rows}"));
     let labels = |from: &str, to: &str| {

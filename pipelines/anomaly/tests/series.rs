@@ -1,5 +1,10 @@
 //! Series: parity of the detectors, rows that come one by one, files, the Numenta benchmark's layout.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic in a helper fails its test, as it should"
+)]
+
 use burn::tensor::{Device, Tensor};
 use panoply_anomaly::{
     models::{
@@ -311,9 +316,11 @@ fn a_folder_of_the_numenta_benchmark_has_its_own_score() {
     std::fs::create_dir_all(&data).unwrap();
     std::fs::create_dir_all(dir.path().join("nab/labels")).unwrap();
     let plain = |text: String| -> String {
-        text.lines()
-            .map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0))
-            .collect()
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.rsplit_once(',').unwrap().0)
+            .collect();
+        lines.join("\n")
     };
     std::fs::write(data.join("one.csv"), plain(wave(400, 300))).unwrap();
     let windows = format!(
@@ -326,4 +333,25 @@ fn a_folder_of_the_numenta_benchmark_has_its_own_score() {
     let metric = |name: &str| outcome.metrics.iter().find(|(n, _)| n == name).unwrap().1;
     // The first row of the spike, five rows into the window of 26, is the highest score of all.
     assert!(metric("test_nab_standard") > 90.0, "{:?}", outcome.metrics);
+}
+
+#[test]
+fn a_test_file_that_begins_with_the_training_rows_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let whole = wave(900, 800);
+    let first: Vec<&str> = whole.lines().take(401).collect();
+    std::fs::write(data.join("S_TRAIN.csv"), first.join("\n")).unwrap();
+    std::fs::write(data.join("S_TEST.csv"), &whole).unwrap();
+    let error = train(dir.path(), "base", &data, &[]).unwrap_err();
+    assert!(error.to_string().contains("leakage"), "{error}");
+    let folder = dir.path().join("cut");
+    std::fs::create_dir(&folder).unwrap();
+    let outcome = train(&folder, "ucr-135", &data, &[]).unwrap();
+    let auroc = outcome
+        .metrics
+        .iter()
+        .find(|(name, _)| name == "test_auroc");
+    assert!(auroc.unwrap().1 > 0.9, "{:?}", outcome.metrics);
 }

@@ -25,7 +25,7 @@ use panoply_core::{
     weights,
 };
 use panoply_datasets::{
-    TimeSeries, bundled,
+    Splits, TimeSeries, bundled,
     frame::Matrix,
     gate::{self, GateReport},
     open_series_splits,
@@ -55,7 +55,10 @@ impl Data {
         match path {
             Some(path) if NabFolder::is_at(path) => Self::of_nab(path),
             Some(path) => {
-                let splits = open_series_splits(path, options, holdout)?;
+                let mut splits = open_series_splits(path, options, holdout)?;
+                if recipe.data.after_training {
+                    cut_seen(&mut splits)?;
+                }
                 let gate = gate::inspect_series(&splits.train, &splits.others());
                 let (split, scored) = splits.scored();
                 Ok(Self {
@@ -109,6 +112,21 @@ impl Data {
             split: "test",
         })
     }
+}
+
+/// Leaves out of the test part the rows that are not later than the training part.
+fn cut_seen(splits: &mut Splits<TimeSeries>) -> Result<()> {
+    let seen = [&splits.train, &splits.valid].map(|part| part.stamps().last().copied());
+    let last = seen.into_iter().flatten().max();
+    if let (Some(test), Some(last)) = (splits.test.take(), last) {
+        let first = test.stamps().partition_point(|&stamp| stamp <= last);
+        if first == test.len() {
+            let what = "no row later than the training part";
+            return Err(Error::input(test.location(), what, "some to score"));
+        }
+        splits.test = Some(test.slice(first..test.len()));
+    }
+    Ok(())
 }
 
 /// Runs the data gate on a data set as training would.
