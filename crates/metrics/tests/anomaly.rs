@@ -13,7 +13,6 @@ use panoply_metrics::{
 };
 use serde_json::Value;
 
-#[expect(dead_code, reason = "averages over classes are for the other tests")]
 mod common;
 #[path = "common/flags.rs"]
 mod flags;
