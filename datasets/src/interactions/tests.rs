@@ -152,9 +152,8 @@ fn duplicates_are_counted_and_settled() {
 
 /// `n` interactions of a user, with falling times.
 fn user(name: &str, n: usize) -> String {
-    (0..n)
-        .map(|i| format!("{name},i{i},{}\n", 100 - i))
-        .collect()
+    let row = |i: usize| format!("{name},i{i},{}\n", 100 - i);
+    (0..n).map(row).collect::<Vec<_>>().concat()
 }
 
 fn parts(splits: &Splits<Interactions>) -> Vec<(Split, Vec<(&str, &str)>)> {

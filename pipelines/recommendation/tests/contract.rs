@@ -1,5 +1,10 @@
 //! Every task of this pipeline keeps the contract that all tasks share.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
+
 use panoply_core::{RunContext, TrainRequest};
 use panoply_recommendation::PIPELINE;
 use panoply_testkit::{ContractOptions, check_task};

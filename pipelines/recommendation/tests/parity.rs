@@ -1,5 +1,10 @@
 //! Scores equal those of RecBole and implicit; `fixtures/models/reference.py` made the numbers.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
+
 use panoply_core::progress::Interrupt;
 use panoply_datasets::{InteractionOptions, Interactions};
 use panoply_recommendation::models::{

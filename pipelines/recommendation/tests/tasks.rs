@@ -1,5 +1,10 @@
 //! The tasks from files to answers: what goes in, what comes out, and what is refused.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure ends the test"
+)]
+
 use panoply_core::{
     ExplainRequest, Input, Output, Payload, PredictOptions, Result, RunContext, Task, TrainOutcome,
     TrainRequest,
@@ -167,7 +172,10 @@ fn bad_tables_are_refused_by_name() {
     assert!(refused("header.csv", "user,item\n").contains("no interactions"));
     assert!(refused("column.csv", "who,item\na,b\n").contains("for the users"));
     let row = |user: &str, item: usize| format!("{user},i{item},3\n");
-    let many = |user: &str| (0..10).map(|item| row(user, item)).collect::<String>();
+    let many = |user: &str| {
+        let rows: Vec<String> = (0..10).map(|item| row(user, item)).collect();
+        rows.concat()
+    };
     let header = "user,item,rating\n";
     assert!(refused("nan.csv", &format!("{header}{}b,i1,NaN\n", many("a"))).contains("'NaN'"));
     assert!(refused("inf.csv", &format!("{header}{}b,i1,inf\n", many("a"))).contains("'inf'"));
@@ -213,7 +221,7 @@ fn evaluation_repeats_what_training_measured_also_from_a_file() {
     // Validation items are masked in an evaluation, so they are excluded from the lists of the file.
     let valid = std::fs::read_to_string(split.join("split.valid.inter")).unwrap();
     let mut session = task("rank").open(&model, &cpu).unwrap();
-    let mut lines = String::new();
+    let mut lines: Vec<String> = Vec::new();
     for user in 1..=200 {
         let prefix = format!("u{user}\t");
         let held: Vec<&str> = valid
@@ -229,10 +237,10 @@ fn evaluation_repeats_what_training_measured_also_from_a_file() {
             .predict(&[input], &PredictOptions::default())
             .remove(0)
             .unwrap();
-        lines += &format!("{}\n", output.to_line("x"));
+        lines.push(format!("{}\n", output.to_line("x")));
     }
     let file = folder.path().join("lists.jsonl");
-    std::fs::write(&file, &lines).unwrap();
+    std::fs::write(&file, lines.concat()).unwrap();
     let scored = task("rank").score_predictions(&file, &split, &cpu).unwrap();
     for ((name, found), (_, expected)) in scored.metrics.iter().zip(&eval.metrics) {
         assert!(
@@ -315,7 +323,7 @@ fn ratings_beat_the_means_and_unknown_ids_fall_back() {
     assert_eq!(eval.metrics[0].1, biased);
     let test = std::fs::read_to_string(split.join("split.test.inter")).unwrap();
     let mut session = task("rate").open(&model, &RunContext::cpu()).unwrap();
-    let mut lines = String::new();
+    let mut lines: Vec<String> = Vec::new();
     for line in test.lines().skip(1) {
         let cells: Vec<&str> = line.split('\t').collect();
         let row = json!({ "user": cells[0], "item": cells[1] });
@@ -327,16 +335,15 @@ fn ratings_beat_the_means_and_unknown_ids_fall_back() {
             .predict(&[input], &PredictOptions::default())
             .remove(0)
             .unwrap();
-        lines += &format!("{}\n", output.to_line("x"));
+        lines.push(format!("{}\n", output.to_line("x")));
     }
     let file = folder.path().join("ratings.jsonl");
-    std::fs::write(&file, &lines).unwrap();
+    std::fs::write(&file, lines.concat()).unwrap();
     let scored = task("rate")
         .score_predictions(&file, &split, &RunContext::cpu())
         .unwrap();
     assert!((scored.metrics[0].1 - biased).abs() < 1e-6);
-    let first = lines.lines().next().unwrap();
-    std::fs::write(&file, first).unwrap();
+    std::fs::write(&file, &lines[0]).unwrap();
     let error = task("rate")
         .score_predictions(&file, &split, &RunContext::cpu())
         .unwrap_err();

@@ -108,7 +108,7 @@ pub struct BiasedMf {
 struct Ratings<'r> {
     of: Csr,
     others: &'r [u32],
-    ratings: &'r [f32],
+    values: &'r [f32],
 }
 
 impl BiasedMf {
@@ -140,12 +140,12 @@ impl BiasedMf {
         let of_users = Ratings {
             of: side(train.users(), train.num_users()),
             others: train.items(),
-            ratings,
+            values: ratings,
         };
         let of_items = Ratings {
             of: side(train.items(), train.num_items()),
             others: train.users(),
-            ratings,
+            values: ratings,
         };
         match config {
             RatingConfig::GlobalMean => {}
@@ -162,7 +162,7 @@ impl BiasedMf {
     /// The mean of each row's ratings less the mean of all.
     fn deviations(&self, side: &Ratings<'_>) -> Vec<f32> {
         let deviation = |row: &[u32]| {
-            let own = row.iter().map(|&at| f64::from(side.ratings[at as usize]));
+            let own = row.iter().map(|&at| f64::from(side.values[at as usize]));
             if row.is_empty() {
                 return 0.0;
             }
@@ -231,7 +231,7 @@ impl BiasedMf {
             for (feature, &value) in features[1..].iter_mut().zip(vector) {
                 *feature = f64::from(value);
             }
-            let rating = side.ratings[at as usize] - self.mean - others.bias[other];
+            let rating = side.values[at as usize] - self.mean - others.bias[other];
             for a in 0..size {
                 right[(a, 0)] += features[a] * f64::from(rating);
                 for b in 0..=a {
@@ -389,16 +389,16 @@ mod tests {
 
     #[test]
     fn vectors_find_who_likes_what() {
-        let mut text = String::from("user,item,rating\n");
+        let mut rows = vec![String::from("user,item,rating\n")];
         for user in 0..12 {
             for item in 0..12 {
                 let alike = (user + item) % 2 == 0;
                 if (user, item) != (0, 0) {
-                    text += &format!("u{user},i{item},{}\n", if alike { 5 } else { 1 });
+                    rows.push(format!("u{user},i{item},{}\n", if alike { 5 } else { 1 }));
                 }
             }
         }
-        let data = read(&text);
+        let data = read(&rows.concat());
         let config = RatingConfig::BiasedMf(BiasedMfConfig {
             factors: 2,
             ..BiasedMfConfig::default()

@@ -148,7 +148,7 @@ mod tests {
         let positives = Tensor::<1>::from_data([2.0, 0.0], &device);
         let negatives = Tensor::<1>::from_data([1.0, 0.0], &device);
         let loss = host::to_vec(bpr_loss(positives, negatives)).unwrap()[0];
-        let expected = ((1.0 + (-1.0_f32).exp()).ln() + 2.0_f32.ln()) / 2.0;
+        let expected = f32::midpoint((1.0 + (-1.0_f32).exp()).ln(), 2.0_f32.ln());
         assert!((loss - expected).abs() < 1e-6, "{loss}");
     }
 

@@ -55,48 +55,48 @@ impl Job<'_> {
             ModelConfig::Pop => {
                 let model = Pop::fit(&self.train, num_items);
                 let loss = "none: interactions of an item / those of the most popular one";
-                self.solved(Solution {
+                Ok(self.solved(Solution {
                     arrays: model.arrays(),
                     model,
                     loss: ("popularity", loss.into()),
                     solver: "counting",
                     seed: 0,
-                })
+                }))
             }
             ModelConfig::ItemKnn(config) => {
                 let model = ItemKnn::fit(config, &self.train, num_items)?;
                 let loss =
                     "none: users of both items / (norm of the one * norm of the other + shrink)";
-                self.solved(Solution {
+                Ok(self.solved(Solution {
                     arrays: model.arrays(),
                     model,
                     loss: ("cosine similarity", loss.into()),
                     solver: "exact search over items with a common user",
                     seed: 0,
-                })
+                }))
             }
             ModelConfig::Ease(config) => {
                 let model = Ease::fit(config, &self.train, num_items)?;
                 let loss = "||X - XB||^2 + reg_weight ||B||^2, the diagonal of B zero";
-                self.solved(Solution {
+                Ok(self.solved(Solution {
                     arrays: model.arrays(),
                     model,
                     loss: ("ridge regression", loss.into()),
                     solver: "Cholesky factorisation",
                     seed: 0,
-                })
+                }))
             }
             ModelConfig::Als(config) => {
                 let interrupt = &self.context.interrupt;
                 let model = als::fit(config, &self.train, num_items, interrupt)?;
                 let loss = "sum of c (p - x.y)^2 + regularization (||x||^2 + ||y||^2)";
-                self.solved(Solution {
+                Ok(self.solved(Solution {
                     arrays: model.arrays(),
                     model,
                     loss: ("weighted least squares", loss.into()),
                     solver: "alternating least squares, exact by Cholesky factorisations",
                     seed: config.seed,
-                })
+                }))
             }
             ModelConfig::Bpr(config) => networks::bpr(self, config),
             ModelConfig::NeuMf(config) => networks::neu_mf(self, config),
@@ -119,7 +119,7 @@ impl Job<'_> {
         )
     }
 
-    fn solved<M: Recommender + 'static>(&self, solution: Solution<M>) -> Result<Made> {
+    fn solved<M: Recommender + 'static>(&self, solution: Solution<M>) -> Made {
         let card = self.card(solution.model.num_params());
         let page = Solved {
             recipe: self.recipe,
@@ -131,11 +131,11 @@ impl Job<'_> {
             loss: solution.loss,
             solver: solution.solver,
         };
-        Ok(Made {
+        Made {
             model: Box::new(solution.model),
             page: page.page(self.context),
             history: History::default(),
-        })
+        }
     }
 
     /// Trains what `init` gives; after each epoch the recommender that `recommender` makes of it is scored on the

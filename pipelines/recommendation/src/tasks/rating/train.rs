@@ -70,20 +70,16 @@ pub(super) fn train(request: &TrainRequest, context: &RunContext) -> Result<Trai
 
 /// What is minimised, how, and with which seed.
 fn described(model: &RatingConfig) -> ((&'static str, String), &'static str, u64) {
-    match model {
-        RatingConfig::BiasedMf(config) => {
-            let loss = "sum of (rating - mean - b_u - b_i - p_u.q_i)^2 + bias_regularization b^2 \
-                        + regularization n ||p||^2, n ratings each";
-            let solver = "alternating ridge regressions, exact by Cholesky factorisations";
-            (
-                ("regularised squared error", loss.into()),
-                solver,
-                config.seed,
-            )
-        }
-        _ => {
-            let loss = "sum of (rating - prediction)^2, which a mean makes least";
-            (("squared error", loss.into()), "means", 0)
-        }
+    if let RatingConfig::BiasedMf(config) = model {
+        let loss = "sum of (rating - mean - b_u - b_i - p_u.q_i)^2 + bias_regularization b^2 \
+                    + regularization n ||p||^2, n ratings each";
+        let solver = "alternating ridge regressions, exact by Cholesky factorisations";
+        return (
+            ("regularised squared error", loss.into()),
+            solver,
+            config.seed,
+        );
     }
+    let loss = "sum of (rating - prediction)^2, which a mean makes least";
+    (("squared error", loss.into()), "means", 0)
 }
