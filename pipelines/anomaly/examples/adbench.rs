@@ -54,9 +54,9 @@ fn main() -> Result<()> {
             continue;
         }
         if deep {
-            networks(&name, &file)?
+            networks(&name, &file)?;
         } else {
-            classical(&name, &file)?
+            classical(&name, &file)?;
         }
     }
     Ok(())

@@ -1,5 +1,10 @@
 //! Scores equal PyOD's, scikit-learn's and SciPy's; `fixtures/detectors/reference.py` made them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic in a helper fails its test, as it should"
+)]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use panoply_anomaly::{
     models::{
