@@ -33,6 +33,8 @@ struct Numbered {
 
 struct Table {
     header: Vec<String>,
+    /// What a record's line number lacks: csv takes it before it skips the `\n` of the `\r\n` before.
+    skipped: u64,
     rows: csv::StringRecordsIntoIter<Box<dyn BufRead>>,
 }
 
@@ -140,6 +142,7 @@ impl Table {
     fn open(name: &str, mut reader: Box<dyn BufRead>) -> Result<Self> {
         let piece = reader.fill_buf().map_err(|e| Error::io("read", name, e))?;
         let head = piece.split(|&byte| byte == b'\n').next().unwrap_or(piece);
+        let skipped = u64::from(head.ends_with(b"\r"));
         let delimiter = if head.contains(&b'\t') { b'\t' } else { b',' };
         let mut table = csv::ReaderBuilder::new()
             .delimiter(delimiter)
@@ -151,25 +154,35 @@ impl Table {
             return Err(wrong(format!("two columns are called '{}'", header[at])));
         }
         let rows = table.into_records();
-        Ok(Self { header, rows })
+        Ok(Self {
+            header,
+            skipped,
+            rows,
+        })
     }
 
     fn next(&mut self, file: &str) -> Option<Result<Input>> {
         let row = match self.rows.next()? {
             Ok(row) => row,
             Err(e) => {
-                let line = e.position().map_or(0, csv::Position::line);
+                let line = self.line(e.position());
                 let columns = format!("{} columns, as its header", self.header.len());
                 let what = e.to_string();
                 return Some(Err(Error::input(format!("{file}:{line}"), what, columns)));
             }
         };
-        let line = row.position().map_or(0, csv::Position::line);
+        let line = self.line(row.position());
         let cells = self.header.iter().cloned().zip(row.iter().map(cell));
         Some(Ok(Input {
             name: format!("{file}:{line}"),
             payload: Payload::Row(Value::Object(cells.collect::<Map<_, _>>())),
         }))
+    }
+}
+
+impl Table {
+    fn line(&self, at: Option<&csv::Position>) -> u64 {
+        at.map_or(0, csv::Position::line) + self.skipped
     }
 }
 

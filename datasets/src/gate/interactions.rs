@@ -211,7 +211,7 @@ mod tests {
             (Kind::ColdStart, Level::Warning, "test", 1),
             (Kind::ColdStart, Level::Info, "test", 1),
             (Kind::Unordered, Level::Info, "train", 1),
-            (Kind::Constant, Level::Info, "train", 5),
+            (Kind::Constant, Level::Info, "train", 4),
         ];
         let mut found = kinds(&report);
         found.sort_by_key(|&(kind, level, split, _)| (std::cmp::Reverse(level), kind, split.len()));

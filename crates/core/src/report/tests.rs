@@ -229,7 +229,7 @@ fn the_page_shows_seven_stages_and_the_cost() {
 #[test]
 fn an_empty_report_is_a_page_too() {
     let page = html::page(&Report::default()).unwrap();
-    assert!(page.contains("This run has none") && page.contains("no data"));
+    assert_eq!(page.matches("This run has none").count(), 5);
     let text = serde_json::to_string(&Report::default()).unwrap();
     assert_eq!(
         serde_json::from_str::<Report>(&text).unwrap().run,
