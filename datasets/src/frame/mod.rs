@@ -8,6 +8,7 @@
 
 mod encode;
 mod matrix;
+#[cfg(feature = "tables")]
 mod npz;
 mod read;
 mod typed;
