@@ -206,7 +206,10 @@ fn read_package(base: &str, package: &Value) -> Package {
 /// What the whole-workspace test, each pipeline's launch and the benches build of burn and of all
 /// that it stands on: the long part of a cold build.
 fn builds(root: &Path, packages: &[Package]) -> Result<Vec<(String, BTreeSet<String>)>> {
-    let below_burn = tree(root, &["-p", "burn", "-e", "normal,build", "-f", "{p}"])?;
+    let below_burn = tree(
+        root,
+        &["-p", "panoply-core", "-e", "normal,build", "-f", "{p}"],
+    )?;
     let mut commands = vec![vec!["--workspace", "--features", "panoply-datasets/tables"]];
     let pipelines = packages
         .iter()

@@ -1,7 +1,7 @@
 //! The rules, as data.
 
 use super::{Package, Rule, Tree};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In the order of their output. ARCHITECTURE.md names them where it states an invariant.
 pub(super) const RULES: &[Rule] = &[
@@ -185,8 +185,31 @@ fn one_build(tree: &Tree) -> Vec<String> {
         for unit in units.difference(whole) {
             breaches.push(format!("cargo … {command}: only here builds {unit}"));
         }
+        // A package may be built twice, for the host too: a part may share the host's build alone.
+        let (part, whole) = (features(units), features(whole));
+        for (package, part) in part {
+            let known = whole.get(package).into_iter().flatten();
+            let missing: Vec<&str> = known.copied().filter(|f| !part.contains(f)).collect();
+            if !missing.is_empty() {
+                let missing = missing.join(",");
+                breaches.push(format!(
+                    "cargo … {command}: builds {package} without {missing}"
+                ));
+            }
+        }
     }
     breaches
+}
+
+/// Of each package the features that any of its builds has.
+fn features(units: &BTreeSet<String>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for unit in units {
+        let (package, features) = unit.split_once(" | ").unwrap_or((unit, ""));
+        let features = features.split(',').filter(|feature| !feature.is_empty());
+        all.entry(package).or_default().extend(features);
+    }
+    all
 }
 
 fn core_names_nothing(tree: &Tree) -> Vec<String> {

@@ -215,6 +215,11 @@ fn every_command_shares_one_build() {
     catches("one-build", "vision: only here builds b v1 extra", |t| {
         t.builds[1].1.insert("b v1 extra".into());
     });
+    catches("one-build", "vision: builds b v2 without serde", |t| {
+        t.builds[0].1.insert("b v2 | ".into());
+        t.builds[0].1.insert("b v2 | serde,std".into());
+        t.builds[1].1.insert("b v2 | ".into());
+    });
 }
 
 #[test]

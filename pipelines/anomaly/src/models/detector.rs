@@ -2,6 +2,7 @@
 
 use panoply_core::{Error, Result, weights::Arrays};
 use panoply_datasets::frame::Matrix;
+use rayon::prelude::*;
 use std::path::Path;
 
 /// Rows that a detector may take for normal: the only thing that a detector is fitted to.
@@ -93,6 +94,27 @@ pub struct Fit<D> {
     pub detector: D,
     /// One score a row, in order.
     pub scores: Vec<f64>,
+}
+
+/// Scores that are sums of a `term` over the columns, one a row.
+///
+/// # Errors
+/// Rows of another width.
+pub(crate) fn sums_of_terms(
+    rows: &Matrix,
+    width: usize,
+    term: impl Fn(usize, f64) -> f64 + Sync,
+) -> Result<Vec<f64>> {
+    check_width(rows, width)?;
+    let score = |row: &[f64]| terms(row, &term).sum();
+    let rows = rows.values().par_chunks_exact(width);
+    Ok(rows.map(score).collect())
+}
+
+/// The `term` of each column of a row.
+pub(crate) fn terms(row: &[f64], term: impl Fn(usize, f64) -> f64) -> impl Iterator<Item = f64> {
+    let each = row.iter().enumerate();
+    each.map(move |(column, &value)| term(column, value))
 }
 
 /// Refuses rows of another width.

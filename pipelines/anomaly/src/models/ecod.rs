@@ -5,7 +5,7 @@
 //! asked together; here a row is held against the training rows alone, and one beyond all of them has the tail
 //! probability 1/(n+1). And a constant column, for which PyOD answers NaN, adds nothing as long as a row has its value.
 
-use super::detector::{Detector, Fit, NormalOnly, check_width};
+use super::detector::{Detector, Fit, NormalOnly, sums_of_terms, terms};
 use panoply_core::{Error, Result, weights::Arrays};
 use panoply_datasets::frame::Matrix;
 use rayon::prelude::*;
@@ -95,25 +95,14 @@ impl Ecod {
 
 impl Detector for Ecod {
     fn score(&self, rows: &Matrix) -> Result<Vec<f64>> {
-        check_width(rows, self.width())?;
-        let score = |row: &[f64]| {
-            let each = row.iter().enumerate();
-            each.map(|(column, &value)| self.dimension(column, value))
-                .sum()
-        };
-        Ok(rows
-            .values()
-            .par_chunks_exact(self.width())
-            .map(score)
-            .collect())
+        sums_of_terms(rows, self.width(), |column, value| {
+            self.dimension(column, value)
+        })
     }
 
     fn contributions(&self, row: &[f64]) -> Result<Option<Vec<f64>>> {
-        let each = row.iter().enumerate();
-        Ok(Some(
-            each.map(|(column, &value)| self.dimension(column, value))
-                .collect(),
-        ))
+        let each = terms(row, |column, value| self.dimension(column, value));
+        Ok(Some(each.collect()))
     }
 
     fn width(&self) -> usize {

@@ -4,7 +4,7 @@
 //! `-sum log2(density + alpha)`. Which bin a value on an edge counts in follows numpy's `histogram` (the right one) in
 //! fitting and `digitize(right=True)` (the left one) in scoring, as there.
 
-use super::detector::{Detector, Fit, NormalOnly, check_setting, check_width};
+use super::detector::{Detector, Fit, NormalOnly, check_setting, sums_of_terms, terms};
 use panoply_core::{Result, weights::Arrays};
 use panoply_datasets::frame::Matrix;
 use rayon::prelude::*;
@@ -155,25 +155,14 @@ fn density(values: &[f64], edges: &[f64]) -> Vec<f64> {
 
 impl Detector for Hbos {
     fn score(&self, rows: &Matrix) -> Result<Vec<f64>> {
-        check_width(rows, self.width())?;
-        let score = |row: &[f64]| {
-            let each = row.iter().enumerate();
-            each.map(|(column, &value)| self.dimension(column, value))
-                .sum()
-        };
-        Ok(rows
-            .values()
-            .par_chunks_exact(self.width())
-            .map(score)
-            .collect())
+        sums_of_terms(rows, self.width(), |column, value| {
+            self.dimension(column, value)
+        })
     }
 
     fn contributions(&self, row: &[f64]) -> Result<Option<Vec<f64>>> {
-        let each = row.iter().enumerate();
-        Ok(Some(
-            each.map(|(column, &value)| self.dimension(column, value))
-                .collect(),
-        ))
+        let each = terms(row, |column, value| self.dimension(column, value));
+        Ok(Some(each.collect()))
     }
 
     fn width(&self) -> usize {
